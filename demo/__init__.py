@@ -1,0 +1,1 @@
+"""What the user sees: one page, one viewer per visitor, one port."""

@@ -1,0 +1,61 @@
+"""Photos or a video in; cameras, depth and a coloured point cloud out.
+
+    >>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
+    >>> recon.export(scene, "out.glb")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recon.errors import InputError as InputError
+from recon.export import export as export
+from recon.filters import Filters as Filters
+from recon.media import read as read
+from recon.models import CARDS as CARDS
+from recon.models import Model as Model
+from recon.models import Options as Options
+from recon.models import Plan as Plan
+from recon.models import Update as Update
+from recon.models import load as load
+from recon.scene import Camera as Camera
+from recon.scene import Frame as Frame
+from recon.scene import Scene as Scene
+from recon.scene import View as View
+
+
+def reconstruct(
+    source: str | Path | Sequence[str | Path] | Sequence[View],
+    model: str | Model = "embedded",
+    *,
+    device: str | None = None,
+    maximum_views: int | None = None,
+    verify: bool | None = None,
+    progress: Callable[[Update], Any] | None = None,
+) -> Scene:
+    """Photos, folders and videos (or Views) to a Scene.
+
+    Args:
+        source: a path, several, or views as `recon.read` gives them.
+        model: a name of `recon.CARDS`, or a loaded model.
+        device: a torch device; None takes CUDA where there is one, else the CPU.
+        maximum_views: use at most this many.
+        verify: check the cameras by matches and bundle adjustment; None for the model's own default.
+        progress: called at each update.
+
+    Raises:
+        InputError: nothing among ``source`` can be read, or the model or device is unknown.
+    """
+    items = [source] if isinstance(source, (str, Path)) else list(source)
+    notes: list[str] = []
+    views = [item for item in items if isinstance(item, View)]
+    paths = [item for item in items if not isinstance(item, View)]
+    if paths:
+        media = read(paths)
+        views, notes = views + media.views, media.notes
+    loaded = load(model, device) if isinstance(model, str) else model
+    scene = loaded.reconstruct(views, Options(maximum_views=maximum_views, verify=verify), progress)
+    scene.notes = notes + scene.notes
+    return scene

@@ -1,0 +1,1 @@
+"""From predictions to one verified world: matches, bundle adjustment, depth fitted to what they found."""

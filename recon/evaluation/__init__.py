@@ -1,0 +1,1 @@
+"""Metrics, scene loaders, the report."""

@@ -1,0 +1,153 @@
+"""What every model is to its users: a card, a plan, and a stream of updates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recon.errors import InputError
+from recon.scene import Scene, View
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user wants to know of a model before using it.
+
+    Attributes:
+        name: what `recon.load` takes.
+        title: what people call it.
+        summary: one sentence.
+        gives: of "cameras", "depth", "points", "tracks", "gaussians", "segments".
+        licence: of the weights, as an SPDX name where there is one.
+        licence_url: where its text stands.
+        commercial: True where the licence allows commercial use.
+        metric: True where results are in metres.
+        parameters: number of weights.
+        download: bytes to fetch before the first run; 0 for weights that are shipped.
+        repository: on the Hugging Face Hub, or None for weights that are shipped.
+        gated: True where the repository wants a token.
+        resolution: long side of the network's native input, in pixels.
+        maximum_views: the most views one run takes.
+        paper: address of the paper or page that describes it.
+        code: ``module:Class`` of the model, imported when it is first used.
+    """
+
+    name: str
+    title: str
+    summary: str
+    gives: tuple[str, ...]
+    licence: str
+    licence_url: str
+    commercial: bool
+    metric: bool
+    parameters: int
+    download: int
+    resolution: int
+    maximum_views: int
+    code: str
+    repository: str | None = None
+    gated: bool = False
+    paper: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose for a run.
+
+    Attributes:
+        maximum_views: use at most this many views; None leaves it to the plan.
+        verify: check the cameras by matches and bundle adjustment; None for the model's own default.
+    """
+
+    maximum_views: int | None = None
+    verify: bool | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run will be made so that it fits.
+
+    Attributes:
+        views: indices of the views to use, ascending.
+        size: ``(width, height)`` of the largest network input.
+        precision: of the network, "float32" or "bfloat16".
+        memory: predicted peak of the process, in bytes.
+        seconds: predicted time.
+        notes: what was planned differently from what was asked, in sentences for the user.
+    """
+
+    views: tuple[int, ...]
+    size: tuple[int, int]
+    precision: str
+    memory: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """A step of a run.
+
+    Attributes:
+        stage: short name of the stage under way, as the progress bar shows it.
+        fraction: of the whole run, 0 to 1, never falling.
+        message: what was just done, one phrase.
+        scene: the scene so far; the model keeps changing this same object.
+        changed: indices into ``scene.frames`` that are new or differ from the last update.
+    """
+
+    stage: str
+    fraction: float
+    message: str
+    scene: Scene
+    changed: tuple[int, ...] = field(default=())
+
+
+class Model(ABC):
+    """A loaded model."""
+
+    card: Card
+
+    @abstractmethod
+    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:  # noqa: B008
+        """What a run over ``views`` on this model's device will take, and how it is made to fit.
+
+        Raises:
+            InputError: no views.
+        """
+
+    @abstractmethod
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
+        """Reconstruct, yielding as frames appear and improve; closing the generator stops the run and frees its memory.
+
+        The last update has fraction 1 and the finished scene.
+
+        Raises:
+            InputError: no views.
+        """
+
+    def reconstruct(
+        self,
+        views: Sequence[View],
+        options: Options = Options(),  # noqa: B008
+        progress: Callable[[Update], Any] | None = None,
+    ) -> Scene:
+        """Drain `stream`, calling ``progress`` at each update, and return the finished scene."""
+        update = None
+        for update in self.stream(views, options):
+            if progress is not None:
+                progress(update)
+        if update is None:
+            raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+        return update.scene
+
+
+def spread(count: int, maximum: int) -> tuple[int, ...]:
+    """Indices of ``maximum`` views spread evenly over ``count``, the first and the last among them."""
+    if count <= maximum:
+        return tuple(range(count))
+    if maximum == 1:
+        return (0,)
+    return tuple(round(i * (count - 1) / (maximum - 1)) for i in range(maximum))

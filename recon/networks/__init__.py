@@ -1,0 +1,1 @@
+"""What a checkpoint fits: pure torch modules, one file per network."""

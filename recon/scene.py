@@ -1,0 +1,170 @@
+"""View, Camera, Frame, Scene: plain dataclasses over numpy arrays.
+
+Conventions: OpenCV axes (x right, y down, z forward); ``a_from_b`` takes b coordinates to a; the centre of the top-left
+pixel is (0.5, 0.5); depth is z-depth, 0 where unknown; metres where ``scene.metric``; float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recon import geometry
+
+
+@dataclass
+class View:
+    """One input picture, upright, with whatever else is known of it.
+
+    Attributes:
+        image: ``[H,W,3] uint8``, perhaps smaller than the user's file.
+        name: how the user knows it (file name, or file name and time for a video frame).
+        path: the file it came from, or None for an array.
+        original_size: ``(width, height)`` of the upright, untouched picture.
+        original_from_view: ``[3,3]``, pixels of ``image`` to pixels of the untouched picture.
+        mask: ``[H,W] bool``, False where the picture says nothing (transparent), or None.
+        time: seconds from the start of the video, or None for a photo.
+        focal_prior: focal length in pixels of ``image`` as the EXIF data suggest it, or None. A hint, not a promise.
+        intrinsics: ``[3,3]`` in pixels of ``image`` where known.
+        world_from_camera: ``[4,4]`` where known.
+        depth: ``[H,W]`` z-depth where known, 0 for unknown pixels.
+    """
+
+    image: np.ndarray
+    name: str
+    path: Path | None = None
+    original_size: tuple[int, int] = (0, 0)
+    original_from_view: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    mask: np.ndarray | None = None
+    time: float | None = None
+    focal_prior: float | None = None
+    intrinsics: np.ndarray | None = None
+    world_from_camera: np.ndarray | None = None
+    depth: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.original_size == (0, 0):
+            self.original_size = (self.image.shape[1], self.image.shape[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of ``image``."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass
+class Camera:
+    """A pinhole camera.
+
+    Attributes:
+        intrinsics: ``[3,3]`` in pixels of the frame's own image.
+        world_from_camera: ``[4,4]`` rigid transform.
+    """
+
+    intrinsics: np.ndarray
+    world_from_camera: np.ndarray
+
+    @property
+    def camera_from_world(self) -> np.ndarray:
+        """``[4,4]``, the inverse of ``world_from_camera``."""
+        return geometry.invert(self.world_from_camera)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """``[3]``, the optical centre in the world."""
+        return self.world_from_camera[:3, 3]
+
+
+@dataclass
+class Frame:
+    """One reconstructed view. All maps share the size of ``image``.
+
+    Attributes:
+        image: ``[H,W,3] uint8``.
+        depth: ``[H,W] float32`` z-depth, 0 where unknown.
+        confidence: ``[H,W] float32``, larger is better, the network's own scale.
+        camera: the pinhole camera of ``image``.
+        name: the name of the view it came from.
+        view: index of that view in the list given to the model.
+        path: the user's untouched file, or None.
+        original_size: ``(width, height)`` of the untouched picture.
+        original_from_processed: ``[3,3]``, pixels of ``image`` to pixels of the untouched picture.
+        time: seconds from the start of the video, or None.
+        points: ``[H,W,3]`` in the world where the model gives them itself; otherwise depth and camera do.
+        valid: ``[H,W] bool``, False where the frame says nothing, or None for everywhere.
+        moving: ``[H,W] bool``, True on moving things, or None.
+        segments: ``[H,W] int32`` segment ids, -1 for none, or None.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    confidence: np.ndarray
+    camera: Camera
+    name: str = ""
+    view: int = 0
+    path: Path | None = None
+    original_size: tuple[int, int] = (0, 0)
+    original_from_processed: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    time: float | None = None
+    points: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    moving: np.ndarray | None = None
+    segments: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.original_size == (0, 0):
+            self.original_size = (self.image.shape[1], self.image.shape[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of ``image``."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def world_points(self) -> np.ndarray:
+        """``[H,W,3] float32``: every pixel's position in the world; meaningless where ``known()`` is False."""
+        if self.points is not None:
+            return self.points
+        points_in_camera = geometry.unproject(self.depth, self.camera.intrinsics)
+        return geometry.transform(self.camera.world_from_camera, points_in_camera).astype(np.float32)
+
+    def known(self) -> np.ndarray:
+        """``[H,W] bool``: pixels that have a position."""
+        known = np.isfinite(self.depth) & (self.depth > 0)
+        return known if self.valid is None else known & self.valid
+
+
+@dataclass
+class Scene:
+    """Frames in one world.
+
+    Attributes:
+        frames: in the order of the views.
+        metric: True where one unit is one metre.
+        model: name of the model that made it.
+        settings: the options it was made with, JSON-compatible.
+        notes: sentences the user should read (what was left out, what is uncertain).
+        sparse_points: ``[P,3] float32`` triangulated points in the world, or None.
+    """
+
+    frames: list[Frame] = field(default_factory=list)
+    metric: bool = False
+    model: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    sparse_points: np.ndarray | None = None
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything to ``folder`` (see `recon.storage`); a half-written folder is never left under that name."""
+        from recon import storage
+
+        return storage.save(self, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path) -> Scene:
+        """Read what `save` wrote. Raises `InputError` where ``folder`` holds no scene or one of a newer layout."""
+        from recon import storage
+
+        return storage.load(Path(folder))
