@@ -1,0 +1,232 @@
+"""Files (photos, folders, videos) to Views: the front door of everything a user drops in."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from recon import photo, video
+from recon.errors import InputError
+from recon.photo import Unreadable, shown_name
+from recon.scene import View
+
+# Decoded pixels in all (450 MB); more pictures than that at full `maximum_side` are reduced further.
+PIXEL_BUDGET = 150_000_000
+MAXIMUM_VIEWS = 1000
+
+
+@dataclass
+class Media:
+    """What was read.
+
+    Attributes:
+        views: in the order given, folders in natural order.
+        notes: sentences for the user: what was left out, chosen or reduced, and why.
+    """
+
+    views: list[View] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Source:
+    """A file that will give views: ``wanted`` of the ``slots`` it could give."""
+
+    path: Path
+    clip: video.Clip | None = None
+    slots: int = 1
+    wanted: int = 1
+    # Photos passed over by the choice, to be tried in order should this one turn out to be unreadable.
+    substitutes: list[Path] = field(default_factory=list)
+
+
+def read(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    maximum_views: int | None = None,
+    frames_per_second: float | None = None,
+    maximum_side: int = 1600,
+    progress: Callable[[float, str], None] | None = None,
+) -> Media:
+    """Read photos, folders of photos, and videos.
+
+    Args:
+        paths: files and folders, in the order wanted. A folder stands for its own photos and videos in natural order,
+            or, where it has none, for those of its sub-folders ("images" alone where there is one).
+        maximum_views: take at most this many, spread evenly; chosen before anything is decoded.
+        frames_per_second: how densely videos are sampled; None for 2 a second, but 8 to 32 frames in all.
+        maximum_side: pictures are reduced to this many pixels on their long side.
+        progress: called with the share done, 0 to 1, and what was just read; may raise to stop the reading.
+
+    Raises:
+        InputError: nothing among ``paths`` can be read.
+    """
+    if maximum_views is not None and maximum_views < 1:
+        raise InputError("The largest number of views must be at least 1.")
+    if frames_per_second is not None and not 0 < frames_per_second < float("inf"):
+        raise InputError("The number of frames per second must be above 0.")
+    media, failures = Media(), list[Unreadable]()
+    sources = _sources([paths] if isinstance(paths, (str, Path)) else paths, frames_per_second, failures)
+    sources = _choose(sources, maximum_views, media.notes)
+    count = sum(source.wanted for source in sources)
+    side = min(maximum_side, int((PIXEL_BUDGET / max(count, 1) * 4 / 3) ** 0.5))
+    if side < maximum_side:
+        media.notes.append(f"To fit {count} pictures into memory, each was reduced to {side} pixels on its long side.")
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        photos = [pool.submit(_first_readable, source, side) for source in sources if source.clip is None]
+        photos.reverse()
+        done = 0
+        for source in sources:
+            if source.clip is None:
+                view, failed = photos.pop().result()
+                failures += failed
+                views = iter([] if view is None else [view])
+            else:
+                views = video.sample(source.clip, source.wanted, side, media.notes)
+            for i, view in enumerate(views, 1):
+                media.views.append(view)
+                if progress is not None:
+                    progress((done + i) / count, view.name)
+            done += source.wanted
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if not media.views:
+        raise _nothing(failures)
+    media.notes += _left_out(failures) + _identical(media.views)
+    return media
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts IMG_2 before IMG_10, without regard to case."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def _sources(paths: Sequence[str | Path], frames_per_second: float | None, failures: list[Unreadable]) -> list[_Source]:
+    sources = []
+    for given in paths:
+        path = Path(given)
+        try:
+            files = _folder(path) if path.is_dir() else [path]
+            if not files:
+                raise Unreadable(shown_name(path), "is a folder without photos or videos")
+        except OSError as error:
+            failures.append(_cannot_open(path, error))
+            continue
+        except Unreadable as error:
+            failures.append(error)
+            continue
+        for file in files:
+            try:
+                clip = video.probe(file) if _is_video(file) else None
+            except OSError as error:
+                failures.append(_cannot_open(file, error))
+            except Unreadable as error:
+                failures.append(error)
+            else:
+                slots = 1 if clip is None else clip.samples(frames_per_second)
+                sources.append(_Source(file, clip, slots, slots))
+    return sources
+
+
+def _folder(folder: Path) -> list[Path]:
+    """Media files of a folder in natural order, or of its sub-folders where it has none itself."""
+    entries = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=natural_key)
+    known = photo.SUFFIXES | photo.RAW_SUFFIXES | video.SUFFIXES
+    files = [entry for entry in entries if entry.suffix.lower() in known and entry.is_file()]
+    if files:
+        return files
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    folders = [entry for entry in folders if entry.name.lower() == "images"] or folders
+    return [file for entry in folders for file in _folder(entry)]
+
+
+def _is_video(path: Path) -> bool:
+    """Tell a video by its first bytes, whatever its name (a playlist named .mp4 must never reach the decoder)."""
+    if not path.is_file():
+        raise Unreadable(shown_name(path), "is not a file" if path.exists() else "does not exist: check its name")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        raise Unreadable(shown_name(path), "is empty (0 bytes): copy it again from where it came from")
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in (b"heic heix heim heis hevc hevx mif1 msf1 avif avis".split())
+    return (
+        head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
+        or head[:4] == b"\x1a\x45\xdf\xa3"
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    )
+
+
+def _choose(sources: list[_Source], maximum: int | None, notes: list[str]) -> list[_Source]:
+    """Spread the views wanted evenly over all that there could be."""
+    total = sum(source.slots for source in sources)
+    maximum = MAXIMUM_VIEWS if maximum is None else maximum
+    if total <= maximum:
+        return sources
+    chosen = np.linspace(0, total - 1, maximum).round() if maximum > 1 else np.zeros(1)
+    start, kept = 0, list[_Source]()
+    for source in sources:
+        source.wanted = int(((chosen >= start) & (chosen < start + source.slots)).sum())
+        start += source.slots
+        if source.wanted:
+            kept.append(source)
+        elif source.clip is None and kept and kept[-1].clip is None:
+            kept[-1].substitutes.append(source.path)
+    what = "photos" if all(source.clip is None for source in sources) else "pictures and video frames"
+    notes.append(f"Of {total} {what}, {maximum} were taken, spread evenly from the first to the last.")
+    return kept
+
+
+def _first_readable(source: _Source, maximum_side: int) -> tuple[View | None, list[Unreadable]]:
+    failures: list[Unreadable] = []
+    for path in [source.path, *source.substitutes]:
+        try:
+            return photo.read(path, maximum_side), failures
+        except Unreadable as error:
+            failures.append(error)
+    return None, failures
+
+
+def _cannot_open(path: Path, error: OSError) -> Unreadable:
+    return Unreadable(shown_name(path), f"cannot be opened ({os.strerror(error.errno or 0).lower()})")
+
+
+def _nothing(failures: list[Unreadable]) -> InputError:
+    if not failures:
+        return InputError("There is nothing to read: give at least one photo or video.")
+    if len(failures) == 1:
+        return failures[0]
+    return InputError(f"None of the {len(failures)} files can be read; for one, {failures[0]}")
+
+
+def _left_out(failures: list[Unreadable]) -> list[str]:
+    """One sentence a reason, naming its files."""
+    by_reason: dict[str, list[str]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure.reason, []).append(f"'{failure.name}'")
+    return [f"Left out: {_list(names)} {'each ' if len(names) > 1 else ''}{why}." for why, names in by_reason.items()]
+
+
+def _identical(views: list[View]) -> list[str]:
+    """Sentences naming photos that show the same, pixel for pixel."""
+    alike: dict[tuple[tuple[int, int], int], list[str]] = {}
+    for view in views:
+        key = view.original_size, zlib.crc32(view.image[::4, ::4].tobytes())
+        alike.setdefault(key, []).append(f"'{view.name}'")
+    return [f"{_list(names)} are the same picture." for names in alike.values() if len(names) > 1]
+
+
+def _list(names: list[str], maximum: int = 3) -> str:
+    """'a', 'b', 'c' and 4 more."""
+    if len(names) > maximum:
+        return f"{', '.join(names[:maximum])} and {len(names) - maximum} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
