@@ -1,7 +1,7 @@
 """Photos or a video in; cameras, depth and a coloured point cloud out.
 
-    >>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
-    >>> recon.export(scene, "out.glb")
+>>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
+>>> recon.export(scene, "out.glb")
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import InputError as InputError
+from recon.export import export as export
+from recon.filters import Filters as Filters
 from recon.models import CARDS as CARDS
 from recon.models import Model as Model
 from recon.models import Options as Options

@@ -205,3 +205,17 @@ def up_direction(world_from_camera: np.ndarray) -> np.ndarray:
         up = mean_up  # a camera rolled by 90 degrees: the x axes do not lie in the ground
     up = up if up @ mean_up > 0 else -up
     return up / np.linalg.norm(up)
+
+
+def upright(world_from_camera: np.ndarray) -> np.ndarray:
+    """``upright_from_world [4,4] float32``, the one transform of viewer and exports: it turns +Y up.
+
+    A rotation about the world's origin, so lengths stay. ``up_direction`` of the cameras ``[N,4,4]``, N >= 1, becomes
+    +Y, and the first camera looks towards -Z with +X on its right, as in OpenGL and glTF.
+    """
+    up = up_direction(world_from_camera)
+    right, forward = world_from_camera[0, :3, 0], world_from_camera[0, :3, 2]
+    backward = -forward if abs(forward @ up) < 0.95 else np.cross(right, up)  # a camera that looks straight down
+    backward = backward - (backward @ up) * up
+    backward = backward / np.linalg.norm(backward)
+    return rigid(np.stack([np.cross(up, backward), up, backward]), np.zeros(3)).astype(np.float32)

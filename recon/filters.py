@@ -1,0 +1,148 @@
+"""Scene -> per-pixel keep masks: confidence, depth edges, black and white backgrounds, sky, chosen frames.
+
+The viewer and the exports both ask here, so a file holds what the viewer shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from recon.errors import InputError
+from recon.scene import Frame, Scene
+
+BLACK, WHITE = 16, 240
+GRAZING = np.tan(np.radians(4))
+LEAST_JUMP = 0.03
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is shown of a scene.
+
+    Attributes:
+        confidence: hide this percentage of the scene's known pixels, the least confident ones.
+        edges: hide depth discontinuities (`depth_edges`), where points hang in the air between two surfaces.
+        black: hide black backgrounds: pixels whose channels are all under 16.
+        white: hide white backgrounds: pixels whose channels are all over 240.
+        sky: hide the sky (`sky`).
+        frames: indices into ``scene.frames`` of those to show; None shows all.
+
+    Raises:
+        InputError: a percentage outside of 0 to 100, or a negative index.
+    """
+
+    confidence: float = 20.0
+    edges: bool = True
+    black: bool = False
+    white: bool = False
+    sky: bool = False
+    frames: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 100:
+            raise InputError(f"The confidence filter takes a percentage from 0 to 100, not {self.confidence:g}.")
+        if self.frames is not None:
+            object.__setattr__(self, "frames", frozenset(self.frames))
+            if any(index < 0 for index in self.frames):
+                raise InputError(f"Frames are counted from 0; there is no frame {min(self.frames)}.")
+
+
+def keep(scene: Scene, filters: Filters = Filters()) -> list[np.ndarray]:
+    """Masks ``[H,W] bool``, one a frame, True where a point is shown; all False for hidden frames.
+
+    Raises:
+        InputError: ``filters.frames`` names a frame that the scene does not have.
+    """
+    chosen = range(len(scene.frames)) if filters.frames is None else filters.frames
+    if chosen and max(chosen) >= len(scene.frames):
+        raise InputError(f"There is no frame {max(chosen)}: the scene has {len(scene.frames)}, counted from 0.")
+    level = confidence_levels(scene, [filters.confidence])[0]
+    return [
+        static_keep(frame, filters) & (frame.confidence >= level)
+        if index in chosen
+        else np.zeros(frame.depth.shape, bool)
+        for index, frame in enumerate(scene.frames)
+    ]
+
+
+def static_keep(frame: Frame, filters: Filters) -> np.ndarray:
+    """``[H,W] bool``: what all filters but ``confidence`` and ``frames`` leave of the frame's known pixels."""
+    kept = _countable(frame)
+    if filters.edges:
+        kept &= ~depth_edges(frame)
+    if filters.black:
+        kept &= frame.image.max(-1) >= BLACK
+    if filters.white:
+        kept &= frame.image.min(-1) <= WHITE
+    if filters.sky:
+        kept &= ~sky(frame)
+    return kept
+
+
+def confidence_levels(scene: Scene, percentiles: Sequence[float]) -> np.ndarray:
+    """Thresholds ``[P] float32``: a point passes the percentile p where its confidence >= the level.
+
+    Each level is one of the scene's own values and at most p percent of all known pixels lie below it, so that equal
+    values are shown or hidden together and even the percentile 100 leaves the most confident pixels. A scene without
+    known pixels has the level -inf.
+    """
+    values = [frame.confidence[_countable(frame)] for frame in scene.frames]
+    confidence = np.concatenate([*values, np.empty(0, np.float32)]).astype(np.float32, copy=False)
+    if not len(confidence):
+        return np.full(len(percentiles), -np.inf, np.float32)
+    ranks = [min(int(percentile * len(confidence) / 100), len(confidence) - 1) for percentile in percentiles]
+    return np.partition(confidence, np.unique(ranks))[ranks]
+
+
+def depth_edges(frame: Frame) -> np.ndarray:
+    """``[H,W] bool``: True on both sides of a depth discontinuity.
+
+    That is where the depths of two neighbours differ by more than they would on a surface seen at 4 degrees, and by
+    more than 3 %. Judging by the angle, not by the depth alone, keeps floors and walls that are seen at a slant.
+    """
+    known = frame.known()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm = np.log(frame.depth)
+    edges = np.zeros(known.shape, bool)
+    for axis, focal in ((0, frame.camera.intrinsics[1, 1]), (1, frame.camera.intrinsics[0, 0])):
+        former, latter = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
+        with np.errstate(invalid="ignore"):
+            jump = np.abs(logarithm[latter] - logarithm[former]) > max(LEAST_JUMP, 1 / (focal * GRAZING))
+        jump &= known[former] & known[latter]
+        edges[former] |= jump
+        edges[latter] |= jump
+    return edges
+
+
+def sky(frame: Frame) -> np.ndarray:
+    """``[H,W] bool``: what is likely sky, by colour and place.
+
+    Candidates are smooth pixels (gradient under 12 grey levels a pixel), blue or bright grey, that have no depth or lie
+    beyond the frame's median depth. Sky is every connected region of them that touches the picture's upper edge and
+    covers at least 1 % of the picture. A white ceiling far away looks the same to this rule.
+    """
+    red, green, blue = (channel.astype(np.int16) for channel in cv2.split(cv2.blur(frame.image, (3, 3))))
+    brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    is_blue = (blue >= 90) & (blue >= green) & (blue >= red + 12)
+    is_bright = (darkest >= 170) & (brightest - darkest <= 40)
+    grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+    along_x, along_y = (cv2.Sobel(grey, cv2.CV_16S, *order, ksize=3) for order in ((1, 0), (0, 1)))
+    smooth = np.maximum(np.abs(along_x), np.abs(along_y)) < 12 * 8  # the Sobel kernel weighs 8
+    known = frame.known()
+    far = ~known | (frame.depth > np.median(frame.depth[known])) if known.any() else ~known
+    candidates = ((is_blue | is_bright) & smooth & far).astype(np.uint8)
+    count, regions = cv2.connectedComponents(candidates, connectivity=4)
+    areas = np.bincount(regions.ravel(), minlength=count)
+    chosen = np.zeros(count, bool)
+    chosen[np.unique(regions[0])] = True
+    chosen &= areas >= 0.01 * regions.size
+    chosen[0] = False  # all that is no candidate
+    return chosen[regions]
+
+
+def _countable(frame: Frame) -> np.ndarray:
+    return frame.known() & ~np.isnan(frame.confidence)
