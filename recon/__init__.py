@@ -1,7 +1,7 @@
 """Photos or a video in; cameras, depth and a coloured point cloud out.
 
->>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
->>> recon.export(scene, "out.glb")
+    >>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
+    >>> recon.export(scene, "out.glb")
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from recon.errors import InputError as InputError
 from recon.export import export as export
 from recon.filters import Filters as Filters
+from recon.media import read as read
 from recon.models import CARDS as CARDS
 from recon.models import Model as Model
 from recon.models import Options as Options
@@ -52,8 +53,6 @@ def reconstruct(
     views = [item for item in items if isinstance(item, View)]
     paths = [item for item in items if not isinstance(item, View)]
     if paths:
-        from recon.media import read
-
         media = read(paths)
         views, notes = views + media.views, media.notes
     loaded = load(model, device) if isinstance(model, str) else model
