@@ -1,0 +1,196 @@
+"""The embedded model: parallax-small looks at all views at once, then geometry verifies what it saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon import geometry
+from recon.assets import ASSETS
+from recon.errors import InputError
+from recon.models.base import Card, Model, Options, Plan, Update, spread
+from recon.networks.parallax import STRIDE, ParallaxNetwork
+from recon.quantization import load_weights
+from recon.scene import Camera, Frame, Scene, View
+from recon.upsampling import edge_confidence, upsample_depth
+
+WEIGHTS = ASSETS / "parallax-small.safetensors"
+INPUT_AREA = 192 * 256  # pixels of a view as the network was trained
+FINER = 2  # a frame's sides over the network's
+LOOKING, PLACING = 0.2, 0.25  # of a run: where the network ends, where the first points stand
+
+
+@dataclass
+class Look:
+    """What the network says of one view, in numpy, on its own grid of ``h x w`` pixels.
+
+    Attributes:
+        depth: ``[h,w]`` z-depth, in the unit of all views of the pass.
+        confidence: ``[h,w]``, at least 1.
+        world_from_camera: ``[4,4]``; the world is the first view's camera.
+        fields_of_view: horizontal and vertical, full angles in radians.
+        descriptors: ``[h/16,w/16,64]``, unit length; patches that show the same thing have a large scalar product.
+    """
+
+    depth: np.ndarray
+    confidence: np.ndarray
+    world_from_camera: np.ndarray
+    fields_of_view: tuple[float, float]
+    descriptors: np.ndarray
+
+
+class Embedded(Model):
+    """Parallax small, on any torch device.
+
+    Raises:
+        InputError: ``weights`` cannot be read or are of another network.
+    """
+
+    def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
+        self.card = card
+        self.device = device
+        self.network = ParallaxNetwork()
+        load_weights(self.network, weights or WEIGHTS)
+        self.network.to(device).eval()
+
+    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:  # noqa: B008
+        """See `Model.plan`."""
+        if not views:
+            raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+        limit = max(1, min(options.maximum_views or self.card.maximum_views, self.card.maximum_views))
+        chosen = spread(len(views), limit)
+        notes = []
+        if len(chosen) < len(views):
+            notes.append(f"Of {len(views)} views, {len(chosen)} are used, spread evenly from the first to the last.")
+        return Plan(
+            views=chosen,
+            size=max((network_size(*views[i].size) for i in chosen), key=math.prod),
+            precision="float32",
+            memory=int(5e8 + 4e7 * len(chosen)),
+            seconds=0.2 + 0.3 * len(chosen) + 0.006 * len(chosen) ** 2,
+            notes=tuple(notes),
+        )
+
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
+        """See `Model.stream`. All frames are placed right after the network's one pass."""
+        plan = self.plan(views, options)
+        chosen = [views[i] for i in plan.views]
+        scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
+        count = f"{len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+        yield Update("Looking", 0.0, f"Looking at {count}", scene)
+
+        work = self.look(chosen)
+        looks: list[Look] = []
+        while not looks:
+            try:
+                fraction = next(work)
+            except StopIteration as end:
+                looks = end.value
+            else:
+                yield Update("Looking", LOOKING * fraction, f"Looking at {count}", scene)
+
+        focals = focal_lengths(chosen, looks)
+        for i, (view, look, focal) in enumerate(zip(chosen, looks, focals, strict=True)):
+            scene.frames.append(place(view, plan.views[i], look, focal))
+            fraction = LOOKING + (PLACING - LOOKING) * (i + 1) / len(chosen)
+            yield Update("Looking", fraction, f"Placed {view.name}", scene, (i,))
+
+        yield Update("Finishing", 1.0, "Done", scene)
+
+    @torch.inference_mode()
+    def look(self, views: Sequence[View]) -> Generator[float, None, list[Look]]:
+        """One pass of the network over all views, yielding the fraction done; returns a `Look` a view."""
+        sizes = [network_size(*view.size) for view in views]
+        members = {size: [i for i in range(len(views)) if sizes[i] == size] for size in dict.fromkeys(sizes)}
+        groups = [torch.stack([preprocess(views[i].image, size) for i in group]) for size, group in members.items()]
+        predictions = yield from self.network.steps([group[None].to(self.device) for group in groups])
+        looks: dict[int, Look] = {}
+        for group, prediction in zip(members.values(), predictions, strict=True):
+            camera = prediction.cameras[-1]
+            rotations = geometry.rotation_from_quaternion(camera.quaternion[0].cpu().numpy())
+            translations = camera.translation[0].cpu().numpy()
+            fields_of_view = camera.fields_of_view[0].tolist()
+            for j, i in enumerate(group):
+                looks[i] = Look(
+                    depth=prediction.depth[0, j].cpu().numpy(),
+                    confidence=prediction.depth_confidence[0, j].cpu().numpy(),
+                    world_from_camera=geometry.rigid(rotations[j], translations[j]),
+                    fields_of_view=(fields_of_view[j][0], fields_of_view[j][1]),
+                    descriptors=prediction.descriptors[0, j].cpu().numpy(),
+                )
+        first_from_world = geometry.invert(looks[0].world_from_camera)
+        for look in looks.values():
+            look.world_from_camera = first_from_world @ look.world_from_camera
+        return [looks[i] for i in range(len(views))]
+
+
+def network_size(width: int, height: int) -> tuple[int, int]:
+    """The network's ``(width, height)`` for a picture: multiples of 16, about its aspect, about `INPUT_AREA` pixels."""
+    ideal_width = math.sqrt(INPUT_AREA * width / height)
+    candidates = []
+    for columns in (math.floor(ideal_width / STRIDE), math.ceil(ideal_width / STRIDE)):
+        for rows in (math.floor(INPUT_AREA / ideal_width / STRIDE), math.ceil(INPUT_AREA / ideal_width / STRIDE)):
+            candidates.append((max(columns, 1) * STRIDE, max(rows, 1) * STRIDE))
+
+    def misfit(size: tuple[int, int]) -> float:
+        stretch = math.log(size[0] / size[1] * height / width)
+        return 2 * abs(stretch) + abs(math.log(size[0] * size[1] / INPUT_AREA))
+
+    return min(candidates, key=misfit)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``image`` at ``size`` (width, height): by areas where it shrinks, linear where it grows."""
+    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def preprocess(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """``[H,W,3] uint8`` to the network's ``[3,h,w]`` in 0..1."""
+    return torch.from_numpy(resize(image, size)).permute(2, 0, 1).float() / 255
+
+
+def focal_lengths(views: Sequence[View], looks: Sequence[Look]) -> list[float]:
+    """One focal length a view, in pixels of its image.
+
+    What the file says where it says something; else what the network sees, its median over all views of the same
+    size, which probably come from one camera.
+    """
+    seen = []
+    for view, look in zip(views, looks, strict=True):
+        width, height = view.size
+        horizontal, vertical = (math.tan(angle / 2) for angle in look.fields_of_view)
+        seen.append(math.sqrt(width / (2 * horizontal) * height / (2 * vertical)))
+    shared = {view.size: float(np.median([f for f, v in zip(seen, views, strict=True) if v.size == view.size]))
+              for view in views}  # fmt: skip
+    return [view.focal_prior or shared[view.size] for view in views]
+
+
+def place(view: View, index: int, look: Look, focal: float) -> Frame:
+    """The frame of one view, at `FINER` times the network's size; ``focal`` in pixels of the view's image."""
+    height, width = (FINER * side for side in look.depth.shape)
+    image = resize(view.image, (width, height))
+    depth = upsample_depth(look.depth, image)
+    confidence = cv2.resize(look.confidence, (width, height), interpolation=cv2.INTER_LINEAR)
+    frame_from_view = geometry.resize_transform(view.size, (width, height))
+    intrinsics = frame_from_view @ geometry.intrinsics_from_focal(focal, *view.size)
+    return Frame(
+        image=image,
+        depth=depth,
+        confidence=confidence * edge_confidence(depth),
+        camera=Camera(intrinsics, look.world_from_camera.astype(np.float32)),
+        name=view.name,
+        view=index,
+        path=view.path,
+        original_size=view.original_size,
+        original_from_processed=(view.original_from_view @ np.linalg.inv(frame_from_view)).astype(np.float32),
+        time=view.time,
+        valid=None if view.mask is None else resize(view.mask.astype(np.uint8), (width, height)) > 0,
+    )

@@ -1,0 +1,24 @@
+"""Convolutional parts of dense heads (DPT: Ranftl et al. 2021, section 3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ResidualUnit(nn.Module):
+    """Activation, 3x3 convolution, twice, added to the input: the pre-activation unit of DPT's fusion blocks.
+
+    The second convolution starts at zero, so that a fresh unit is the identity.
+    """
+
+    def __init__(self, channels: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``[N, channels, H, W]`` to the same."""
+        return maps + self.conv2(self.activation(self.conv1(self.activation(maps))))

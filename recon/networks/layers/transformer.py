@@ -1,0 +1,100 @@
+"""The pre-norm transformer block of the VGGT family (Wang et al. 2025, section 3.2) and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recon.networks.layers.rotary import rotate
+
+
+class Attention(nn.Module):
+    """Self-attention over all tokens of a sequence.
+
+    Args:
+        width: channels of a token.
+        heads: how many heads share them.
+        qk_norm: makes the norm of queries and of keys from the width of a head, or None for neither
+            (query-key normalisation: Dehghani et al. 2023, section 2.1).
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm: Callable[[int], nn.Module] | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = qk_norm(width // heads) if qk_norm else nn.Identity()
+        self.k_norm = qk_norm(width // heads) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """``[B, N, width]`` to the same; ``rotary`` holds the angles of the N tokens (see `rotary_angles`)."""
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.transpose(1, 3).unbind(2)  # each [B, heads, N, head_width]
+        query, key = self.q_norm(query), self.k_norm(key)
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).reshape(batch, count, width))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between; ``gelu`` is "none" for the exact one or "tanh" for its approximation."""
+
+    def __init__(self, width: int, hidden: int, gelu: str = "none") -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = nn.GELU(approximate=gelu)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[..., width]`` to the same."""
+        return self.fc2(self.act(self.fc1(tokens)))
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel, small at first: a deep stack starts near the identity (Touvron et al. 2021)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[..., width]`` to the same."""
+        return tokens * self.gamma
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each normed before, scaled after and added.
+
+    Args:
+        width: channels of a token.
+        heads: of the attention.
+        qk_norm: see `Attention`.
+        gelu: see `Mlp`.
+        layer_scale: initial value of both `LayerScale`s.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        qk_norm: Callable[[int], nn.Module] | None = None,
+        gelu: str = "none",
+        layer_scale: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, qk_norm)
+        self.ls1 = LayerScale(width, layer_scale)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, 4 * width, gelu)
+        self.ls2 = LayerScale(width, layer_scale)
+
+    def forward(self, tokens: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """``[B, N, width]`` to the same; ``rotary`` as in `Attention.forward`."""
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotary))
+        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
