@@ -15,6 +15,7 @@ from recon import geometry
 from recon.errors import InputError
 from recon.evaluation import metrics
 from recon.evaluation.scenes import TrueScene
+from recon.media import read
 from recon.models import Model, Options, Update
 from recon.scene import Frame
 
@@ -57,8 +58,6 @@ def evaluate(
     Raises:
         InputError: a picture or depth map cannot be read.
     """
-    from recon.media import read
-
     start = time.perf_counter()
     views = read([truth.pictures[i] for i in chosen]).views
     scene = None

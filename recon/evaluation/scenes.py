@@ -14,7 +14,6 @@ All but the pictures may be missing; then there is nothing to compare with.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ import numpy as np
 
 from recon import geometry
 from recon.errors import InputError
-
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+from recon.media import natural_key
+from recon.photo import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,8 @@ def find_scenes(paths: Iterable[Path]) -> list[Path]:
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
     images = folder / "images"
-    found = [path for path in images.iterdir() if path.suffix.lower() in _PICTURES] if images.is_dir() else []
-    return tuple(
-        sorted(found, key=lambda path: [int(part) if part.isdecimal() else part for part in _parts(path.name)])
-    )
-
-
-def _parts(name: str) -> list[str]:
-    """Text and numbers in turn, so that 10 comes after 9."""
-    return re.split(r"(\d+)", name)
+    found = [path for path in images.iterdir() if path.suffix.lower() in SUFFIXES] if images.is_dir() else []
+    return tuple(sorted(found, key=natural_key))
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -1,0 +1,293 @@
+"""The same core from a shell: ``parallax run | models | evaluate | bench``, and the commands that other packages add.
+
+Results go to standard output, progress and complaints to standard error. Exit codes: 0 done, 1 failed, 2 something
+given cannot be used, 130 interrupted.
+
+A package adds a command by an entry point of the group ``parallax.commands``: a function that takes what
+``ArgumentParser.add_subparsers`` returns, adds its parser to it and sets the default ``run`` of that to a function from
+the parsed arguments to an exit code. (So ``parallax serve`` comes from `demo`, of which nothing here knows.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import recon
+from recon import bench, storage
+from recon.errors import InputError
+from recon.evaluation import report
+from recon.evaluation.scenes import find_scenes, load_scene
+from recon.export import WRITERS, export
+from recon.filters import Filters
+from recon.media import read
+from recon.models import CARDS, Model, Options
+from recon.progress import ProgressBar, duration
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        parsed = _parser(arguments).parse_args(arguments)
+        logging.basicConfig(level=logging.INFO if parsed.verbose else logging.CRITICAL, stream=sys.stderr)
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _complain("stopped.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at the end would fail again
+        return 1
+    except InputError as error:
+        return _complain(str(error), 2)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full: free some space and run this again" if full else str(error)
+        return _complain(f"{why}.", 1)
+    except Exception as error:
+        return _complain(f"something went wrong inside ({_first_line(error)}); -v shows where.", 1)
+
+
+def _complain(sentence: str, code: int) -> int:
+    log.info("the trace of what follows", exc_info=True)
+    print(f"parallax: {sentence}", file=sys.stderr)
+    return code
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join([type(error).__name__ + ":", *str(error).splitlines()[:1]])
+
+
+# --- arguments -----------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help).")
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="parallax", description="Photos or a video in; cameras, depth and a coloured point cloud out."
+    )
+    parser.add_argument("--version", action="version", version=f"parallax {version('parallax-3d')}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the log, and the trace of an error")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_run, _add_models, _add_evaluate, _add_bench):
+        add(commands)
+    if not arguments or arguments[0] not in commands.choices:  # importing what others add takes time
+        for entry in entry_points(group="parallax.commands"):
+            entry.load()(commands)
+    for command in commands.choices.values():
+        command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    command = commands.add_parser(
+        "run",
+        help="reconstruct photos or a video",
+        description="Reconstruct photos, folders of photos, and videos. File names that begin with a dash go after --.",
+    )
+    command.add_argument("photos", nargs="+", metavar="PHOTO|FOLDER|VIDEO")
+    command.add_argument(
+        "-o", "--output", action="append", required=True, metavar="FILE",
+        help=f"where to write: {', '.join(WRITERS)}, or a folder/ that keeps the whole scene; may be given again",
+    )  # fmt: skip
+    command.add_argument("--max-frames", type=_positive, metavar="N", help="use at most N photos or video frames")
+    command.add_argument(
+        "--fps", type=float, metavar="F", help="take F frames a second of a video (default: 2, but 8 to 32 in all)"
+    )
+    _add_model_arguments(command)
+    command.add_argument(
+        "--confidence", type=float, default=20, metavar="PERCENT",
+        help="leave this share of the pixels out, the least confident ones (default: 20)",
+    )  # fmt: skip
+    command.add_argument(
+        "--edges", action=argparse.BooleanOptionalAction, default=True, help="leave points at depth edges out (default)"
+    )
+    command.add_argument("--sky", action="store_true", help="leave the sky out")
+    command.add_argument("--black", action="store_true", help="leave black backgrounds out")
+    command.add_argument("--white", action="store_true", help="leave white backgrounds out")
+    command.set_defaults(run=_run)
+
+
+def _add_models(commands: Any) -> None:
+    command = commands.add_parser("models", help="list the models, what they give and their licences")
+    command.set_defaults(run=_models)
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="compare a model with ground truth",
+        description="Run a model on the pictures of scenes with known cameras or depth, and compare.",
+    )
+    command.add_argument("scenes", nargs="+", type=Path, metavar="SCENE", help="a scene's folder, or a folder of such")
+    command.add_argument("--frames", type=_positive, default=8, metavar="N", help="how many pictures (default: 8)")
+    command.add_argument("--first", action="store_true", help="take the first N, not N spread evenly")
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    _add_model_arguments(command)
+    command.set_defaults(run=_evaluate)
+
+
+def _add_bench(commands: Any) -> None:
+    command = commands.add_parser(
+        "bench",
+        help="measure seconds by stage and peak memory",
+        description="Measure seconds by stage and peak memory, and print them as a Markdown table.",
+    )
+    command.add_argument(
+        "photos", nargs="?", type=Path, metavar="FOLDER",
+        help="photos to measure with, as they are (default: the examples, enlarged to 12 megapixels)",
+    )  # fmt: skip
+    command.add_argument(
+        "--frames", type=_counts, default=[1, 2, 4, 8, 16], metavar="N,N,...", help="numbers of photos (1,2,4,8,16)"
+    )
+    command.add_argument("--repeat", type=_positive, default=5, metavar="N", help="take the median of N runs (5)")
+    _add_model_arguments(command)
+    command.set_defaults(run=_bench)
+
+
+def _add_model_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="embedded", metavar="NAME", help="a name of `parallax models` (embedded)")
+    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="a checkpoint to use in place of the model's own")
+    command.add_argument(
+        "--verify", action=argparse.BooleanOptionalAction,
+        help="check the cameras by matches and bundle adjustment, or not (default: as the model's card says)",
+    )  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
+    return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_positive(part.strip()) for part in text.split(",")]
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    filters = Filters(
+        confidence=arguments.confidence,
+        edges=arguments.edges,
+        sky=arguments.sky,
+        black=arguments.black,
+        white=arguments.white,
+    )
+    for output in arguments.output:
+        check_output(output)
+    start = time.monotonic()
+    with ProgressBar(sys.stderr) as bar:
+        media = read(
+            arguments.photos,
+            maximum_views=arguments.max_frames,
+            frames_per_second=arguments.fps,
+            progress=lambda fraction, name: bar.show("Reading", fraction),
+        )
+    model = _load(arguments)
+    options = Options(maximum_views=arguments.max_frames, verify=arguments.verify)
+    with ProgressBar(sys.stderr) as bar:
+        scene = model.reconstruct(media.views, options, lambda update: bar.show(update.stage, update.fraction))
+    for note in media.notes + scene.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    scene.notes = media.notes + scene.notes
+    for output in arguments.output:
+        export(scene, output, filters)
+    count = len(scene.frames)
+    took = duration(time.monotonic() - start)
+    print(f"Reconstructed {count} {'frame' if count == 1 else 'frames'} in {took}.", file=sys.stderr)
+    print(*arguments.output, sep="\n")
+    return 0
+
+
+def check_output(output: str) -> None:
+    """Tell before the work what would keep `recon.export.export` from writing to ``output``.
+
+    Raises:
+        InputError: there is no such format, or the place cannot be written.
+    """
+    path = Path(output).expanduser()
+    folder = output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
+    if not folder and path.suffix.lower() not in WRITERS:
+        raise InputError(f"There is no format '{path.suffix}': name a file {', '.join(WRITERS)}, or a folder/.")
+    if folder and path.exists():
+        if not path.is_dir():
+            raise InputError(f"'{output}' is a file: name a file {', '.join(WRITERS)}, or another folder/.")
+        if not {entry.name for entry in path.iterdir()} <= storage.LAYOUT:
+            raise InputError(f"'{output}' holds other files: name a new folder/, or a file {', '.join(WRITERS)}.")
+    parent = path.resolve().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"'{output}' cannot be written, since '{parent}' is no folder or may not be written to.")
+
+
+def _load(arguments: argparse.Namespace) -> Model:
+    return recon.load(arguments.model, arguments.device, arguments.weights)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    rows = [("NAME", "GIVES", "SIZE", "DOWNLOAD", "LICENCE OF THE WEIGHTS")]
+    for card in CARDS.values():
+        size = f"{card.parameters / 1e6:,.0f} M"
+        download = "shipped" if card.download == 0 else f"{card.download / 1e9:.1f} GB"
+        licence = card.licence if card.commercial else f"{card.licence} (not for commercial use)"
+        rows.append((card.name, ", ".join(card.gives), size, download, licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    scenes = [load_scene(folder) for folder in find_scenes(arguments.scenes)]
+    names = [scene.name for scene in scenes]
+    if len(set(names)) < len(names):
+        raise InputError("Two of these scenes have the same name: evaluate them apart.")
+    model = _load(arguments)
+    results = {}
+    for index, scene in enumerate(scenes, 1):
+        title = f"[{index}/{len(scenes)}] {scene.name}  "
+        with ProgressBar(sys.stderr, title) as bar:
+            chosen = scene.choose(arguments.frames, arguments.first)
+            results[scene.name] = report.evaluate(
+                scene,
+                model,
+                chosen,
+                Options(verify=arguments.verify),
+                lambda update: bar.show(update.stage, update.fraction),
+            )
+    print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    request = bench.Request(
+        arguments.model, arguments.device, arguments.weights, Options(verify=arguments.verify), arguments.repeat
+    )
+    with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
+        results = []
+        for index, result in enumerate(progress):
+            bar.show(f"{result.frames} photos measured", (index + 1) / len(arguments.frames))
+            results.append(result)
+    print(bench.as_table(results))
+    return 0
