@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,8 +74,8 @@ def read(
     if frames_per_second is not None and not 0 < frames_per_second < float("inf"):
         raise InputError("The number of frames per second must be above 0.")
     media, failures = Media(), list[Unreadable]()
-    sources = _sources([paths] if isinstance(paths, (str, Path)) else paths, frames_per_second, failures)
-    sources = _choose(sources, maximum_views, media.notes)
+    files = _files([paths] if isinstance(paths, (str, Path)) else paths, media.notes, failures)
+    sources = _choose(_sources(files, frames_per_second, failures), maximum_views, media.notes)
     count = sum(source.wanted for source in sources)
     side = min(maximum_side, int((PIXEL_BUDGET / max(count, 1) * 4 / 3) ** 0.5))
     if side < maximum_side:
@@ -110,43 +111,56 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def _sources(paths: Sequence[str | Path], frames_per_second: float | None, failures: list[Unreadable]) -> list[_Source]:
-    sources = []
-    for given in paths:
-        path = Path(given)
-        try:
-            files = _folder(path) if path.is_dir() else [path]
-            if not files:
-                raise Unreadable(shown_name(path), "is a folder without photos or videos")
-        except OSError as error:
-            failures.append(_cannot_open(path, error))
-            continue
-        except Unreadable as error:
-            failures.append(error)
-            continue
-        for file in files:
-            try:
-                clip = video.probe(file) if _is_video(file) else None
-            except OSError as error:
-                failures.append(_cannot_open(file, error))
-            except Unreadable as error:
-                failures.append(error)
+def _files(paths: Sequence[str | Path], notes: list[str], failures: list[Unreadable]) -> list[Path]:
+    """The paths with each folder replaced by the files it stands for."""
+    files = []
+    for path in [Path(given) for given in paths if str(given)]:  # an empty name would mean the current folder
+        with _collecting(failures, path):
+            if not path.is_dir():
+                files.append(path)
+            elif found := _folder(path, notes):
+                files += found
             else:
-                slots = 1 if clip is None else clip.samples(frames_per_second)
-                sources.append(_Source(file, clip, slots, slots))
-    return sources
+                raise Unreadable(shown_name(path), "is a folder without photos or videos")
+    return files
 
 
-def _folder(folder: Path) -> list[Path]:
+def _folder(folder: Path, notes: list[str]) -> list[Path]:
     """Media files of a folder in natural order, or of its sub-folders where it has none itself."""
     entries = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=natural_key)
     known = photo.SUFFIXES | photo.RAW_SUFFIXES | video.SUFFIXES
     files = [entry for entry in entries if entry.suffix.lower() in known and entry.is_file()]
     if files:
-        return files
+        photos = {file.stem.casefold() for file in files if file.suffix.lower() in photo.SUFFIXES}
+        live = [file for file in files if file.suffix.lower() == ".mov" and file.stem.casefold() in photos]
+        if live:
+            were = "was" if len(live) == 1 else "were"
+            notes.append(f"{_list(map(shown_name, live))} {were} left out: a photo of the same name is there.")
+        return [file for file in files if file not in live]
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     folders = [entry for entry in folders if entry.name.lower() == "images"] or folders
-    return [file for entry in folders for file in _folder(entry)]
+    return [file for entry in folders for file in _folder(entry, notes)]
+
+
+def _sources(files: list[Path], frames_per_second: float | None, failures: list[Unreadable]) -> list[_Source]:
+    sources = []
+    for file in files:
+        with _collecting(failures, file):
+            clip = video.probe(file) if _is_video(file) else None
+            slots = 1 if clip is None else clip.samples(frames_per_second)
+            sources.append(_Source(file, clip, slots, slots))
+    return sources
+
+
+@contextmanager
+def _collecting(failures: list[Unreadable], path: Path) -> Iterator[None]:
+    """Turn a file that cannot be used into an entry of ``failures``."""
+    try:
+        yield
+    except Unreadable as error:
+        failures.append(error)
+    except OSError as error:
+        failures.append(photo.cannot_open(path, error))
 
 
 def _is_video(path: Path) -> bool:
@@ -196,10 +210,6 @@ def _first_readable(source: _Source, maximum_side: int) -> tuple[View | None, li
     return None, failures
 
 
-def _cannot_open(path: Path, error: OSError) -> Unreadable:
-    return Unreadable(shown_name(path), f"cannot be opened ({os.strerror(error.errno or 0).lower()})")
-
-
 def _nothing(failures: list[Unreadable]) -> InputError:
     if not failures:
         return InputError("There is nothing to read: give at least one photo or video.")
@@ -210,10 +220,13 @@ def _nothing(failures: list[Unreadable]) -> InputError:
 
 def _left_out(failures: list[Unreadable]) -> list[str]:
     """One sentence a reason, naming its files."""
-    by_reason: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for failure in failures:
-        by_reason.setdefault(failure.reason, []).append(f"'{failure.name}'")
-    return [f"Left out: {_list(names)} {'each ' if len(names) > 1 else ''}{why}." for why, names in by_reason.items()]
+        names.setdefault(failure.reason, []).append(failure.name)
+    return [
+        f"{_list(files)} {'was left out because it' if len(files) == 1 else 'were left out because each'} {reason}."
+        for reason, files in names.items()
+    ]
 
 
 def _identical(views: list[View]) -> list[str]:
@@ -221,12 +234,13 @@ def _identical(views: list[View]) -> list[str]:
     alike: dict[tuple[tuple[int, int], int], list[str]] = {}
     for view in views:
         key = view.original_size, zlib.crc32(view.image[::4, ::4].tobytes())
-        alike.setdefault(key, []).append(f"'{view.name}'")
+        alike.setdefault(key, []).append(view.name)
     return [f"{_list(names)} are the same picture." for names in alike.values() if len(names) > 1]
 
 
-def _list(names: list[str], maximum: int = 3) -> str:
+def _list(names: Iterable[str], maximum: int = 3) -> str:
     """'a', 'b', 'c' and 4 more."""
-    if len(names) > maximum:
-        return f"{', '.join(names[:maximum])} and {len(names) - maximum} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) > maximum:
+        return f"{', '.join(quoted[:maximum])} and {len(quoted) - maximum} more"
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import threading
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from recon.errors import InputError
 from recon.geometry import resize_transform
@@ -24,10 +27,12 @@ RAW_SUFFIXES = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"
 MINIMUM_SIDE = 32
 MAXIMUM_PIXELS = 200_000_000
 MAXIMUM_ASPECT = 5.0
+_TOO_LARGE = f"has {{}} pixels: make it smaller, the limit is {MAXIMUM_PIXELS // 10**6} megapixels"
 
 pillow_heif.register_heif_opener()
-# Pillow refuses by itself what is more than twice this; between the two it would only warn.
+# Pillow itself refuses, by the header, what is over twice this, and would warn in between, where `check_size` refuses.
 Image.MAX_IMAGE_PIXELS = MAXIMUM_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _one_large_at_a_time = threading.Lock()
 _LARGE = 50_000_000  # pixels; several such pictures decoded at once would take gigabytes
@@ -51,6 +56,12 @@ def shown_name(path: Path) -> str:
     return os.fsencode(path.name or str(path)).decode("utf-8", "replace")
 
 
+def cannot_open(path: Path, error: OSError) -> Unreadable:
+    """What to say where the system refuses to open a file."""
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return Unreadable(shown_name(path), f"cannot be opened ({why})")
+
+
 def check_size(name: str, size: tuple[int, int]) -> None:
     """Raise `Unreadable` where a picture of ``(width, height)`` is too small, too large or too long a strip."""
     width, height = size
@@ -59,7 +70,7 @@ def check_size(name: str, size: tuple[int, int]) -> None:
             name, f"has {width}x{height} pixels, too few to see depth in: give at least {MINIMUM_SIDE}x{MINIMUM_SIDE}"
         )
     if width * height > MAXIMUM_PIXELS:
-        raise Unreadable(name, f"has {width}x{height} pixels, over the limit of {MAXIMUM_PIXELS // 10**6} megapixels")
+        raise Unreadable(name, _TOO_LARGE.format(f"{width}x{height}"))
     if max(size) > MAXIMUM_ASPECT * min(size):
         raise Unreadable(
             name,
@@ -93,75 +104,75 @@ def read(path: Path, maximum_side: int) -> View:
     except UnidentifiedImageError as error:
         raise Unreadable(name, "is not a picture or video of a kind that can be read") from error
     except Image.DecompressionBombError as error:
-        limit = f"over the limit of {MAXIMUM_PIXELS // 10**6} megapixels"
-        raise Unreadable(name, f"has more than {2 * MAXIMUM_PIXELS // 10**6} megapixels, {limit}") from error
+        raise Unreadable(name, _TOO_LARGE.format("too many")) from error
     except Exception as error:  # damaged files make decoders raise almost anything
         if isinstance(error, OSError) and error.errno is not None:
-            raise Unreadable(name, f"cannot be opened ({os.strerror(error.errno).lower()})") from error
+            raise cannot_open(path, error) from error
         raise Unreadable(name, "is damaged or cut off: copy it again from where it came from") from error
 
 
 def _view(picture: Image.Image, path: Path, name: str, maximum_side: int) -> View:
-    """The View of an opened picture; ``stored`` is the picture as the file holds it, before it is turned upright."""
     stored = picture.size
-    picture.draft(None, reduced_size(stored, maximum_side))
+    size = reduced_size(stored, maximum_side)
+    # JPEG alone decodes at 1/2, 1/4 or 1/8; the box then tells where in the last blocks the picture ends.
+    drafted = picture.draft(None, size)
     picture.load()
-    # A JPEG decoded at 1/k covers whole blocks of k pixels, so its last column may reach beyond the picture.
-    factor = max(1, round(stored[0] / picture.width), round(stored[1] / picture.height))
-    stored = picture.size if factor == 1 else stored
-    box = (0, 0, stored[0] / factor, stored[1] / factor)
-    exif = picture.getexif()
-    focal = _focal(exif, stored)
-    target = reduced_size(stored, maximum_side)
-    small = eight_bit(picture).resize(target, Image.Resampling.LANCZOS, box)
-    focal = None if focal is None else focal * max(target) / max(stored)
-    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
-    if turn is not None:
-        small = small.transpose(turn)
-        if turn in _QUARTER_TURNS:
-            stored = stored[1], stored[0]
-    image, mask = _composite(small)
+    small = _plain(picture).resize(size, Image.Resampling.LANCZOS, drafted[1] if drafted else None)
+    image, mask = _composite(_standard_colours(small))
+    orientation, focal = _exif(picture, stored)
+    image, mask = _upright(image, orientation), None if mask is None else _upright(mask, orientation)
     if mask is not None and not mask.any():
-        raise Unreadable(name, "is wholly transparent")
+        raise Unreadable(name, "is wholly transparent: save it with its background")
+    original = stored if orientation < 5 else stored[::-1]
     return View(
         image=image,
         name=name,
         path=path,
-        original_size=stored,
-        original_from_view=resize_transform(small.size, stored),
+        original_size=original,
+        original_from_view=resize_transform(size if orientation < 5 else size[::-1], original),
         mask=mask,
-        focal_prior=focal,
+        focal_prior=None if focal is None else focal * max(size) / max(stored),
     )
 
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_QUARTER_TURNS = (
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-)
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn ``[H,W,...]`` as its EXIF orientation asks (EXIF 2.32, tag 274: where row 0 and column 0 belong)."""
+    if orientation >= 5:
+        array = np.swapaxes(array, 0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return np.ascontiguousarray(array[rows, columns])
 
 
-def eight_bit(picture: Image.Image) -> Image.Image:
-    """Any mode to RGB, or RGBA where something may be transparent.
+def _plain(picture: Image.Image) -> Image.Image:
+    """Any mode to 8-bit L, RGB, CMYK, or RGBA where something may be transparent.
 
     16-bit values keep their high byte; 32-bit and floating-point ones have no stated white: their largest becomes it.
     """
     if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    elif picture.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0, neginf=0)
-        picture = Image.fromarray((255 * values / max(values.max(), 1e-6)).clip(0, 255).astype(np.uint8))
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        values = np.nan_to_num(np.array(picture, np.float32), copy=False, posinf=0, neginf=0)
+        values *= 255 / max(values.max(), 1e-6)
+        return Image.fromarray(values.clip(0, 255, out=values).astype(np.uint8))
+    if picture.has_transparency_data:
+        return picture.convert("RGBA")
+    return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
+
+
+def _standard_colours(picture: Image.Image) -> Image.Image:
+    """``_plain`` picture to RGB or RGBA in sRGB, by its colour profile where it carries one that can be used."""
+    profile = picture.info.get("icc_profile")
+    mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+    if profile and picture.mode != "L":
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+                return picture if converted is None else converted
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a broken profile, or one for another kind of picture, says nothing
+    return picture.convert(mode)
 
 
 def _composite(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -175,26 +186,35 @@ def _composite(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     return image, None if mask.all() else mask
 
 
-def _focal(exif: Image.Exif, size: tuple[int, int]) -> float | None:
-    """Focal length in pixels of the stored picture of ``size``, or None where the EXIF data do not tell.
+def _exif(picture: Image.Image, size: tuple[int, int]) -> tuple[int, float | None]:
+    """Orientation 1 to 8, and the focal length in pixels of the stored picture of ``size``, or None where not told.
 
     The 35 mm equivalent compares diagonals (CIPA DCG-001): that of 36x24 mm is 43.27 mm. Else the focal length in mm
     with the sensor's pixels per unit, which count pixels of the picture as the camera wrote it.
     """
-    tags = exif.get_ifd(ExifTags.IFD.Exif)
     try:
-        equivalent = float(tags.get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
-        length = float(tags.get(ExifTags.Base.FocalLength, 0))
-        density = float(tags.get(ExifTags.Base.FocalPlaneXResolution, 0))
-        millimetres = {2: 25.4, 3: 10.0, 4: 1.0}.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2), 25.4)
-        written = float(tags.get(ExifTags.Base.ExifImageWidth, 0)) or size[0]
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    if equivalent > 0:
-        focal = equivalent * math.hypot(*size) / math.hypot(36, 24)
-    elif length > 0 and density > 0:
-        focal = length * density / millimetres * size[0] / written
-    else:
-        return None
+        exif = picture.getexif()
+        tags = exif.get_ifd(ExifTags.IFD.Exif)
+        orientation = int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged tag makes Pillow raise almost anything, and is no reason to refuse the photo
+        return 1, None
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    equivalent = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
+    length = _number(tags.get(ExifTags.Base.FocalLength))
+    density = _number(tags.get(ExifTags.Base.FocalPlaneXResolution))
+    unit = {3: 10.0, 4: 1.0}.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2), 25.4)  # in mm
+    written = max(_number(tags.get(tag)) for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight))
+    focal = equivalent * math.hypot(*size) / math.hypot(36, 24)
+    if focal == 0:
+        focal = length * density / unit * (max(size) / written if written else 1)
     # Tags are often nonsense; no photo's long side spans less than 3 or more than 127 degrees.
-    return focal if 0.25 < focal / max(size) < 20 else None
+    return orientation, focal if 0.25 < focal / max(size) < 20 else None
+
+
+def _number(tag: Any) -> float:
+    """The value of a tag, 0 where it is missing or none."""
+    try:
+        number = float(tag)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0

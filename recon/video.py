@@ -19,12 +19,12 @@ from recon.scene import View
 SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".avi", ".mkv", ".3gp"})
 DEFAULT_RATE = 2.0  # samples a second
 DEFAULT_MINIMUM, DEFAULT_MAXIMUM = 8, 32  # samples a video, where the caller does not say
-REACH = 0.2  # seconds to both sides of a sample time in which the sharpest frame is sought
+REACH = 0.15  # seconds to both sides of a sample time in which the sharpest frame is sought
 SEEK = 4.0  # seconds without a sample that are skipped by a seek; decoding through shorter gaps is as quick, and surer
-SAME = 1.5  # mean difference in grey levels under which two frames count as one
 
 # FFmpeg and OpenCV would report every flaw of a damaged file on the user's terminal.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,18 @@ class Clip:
     Attributes:
         path: the file.
         name: as the user knows it.
-        duration: seconds, as the file claims; a damaged file may hold less.
-        rate: its frames per second.
+        duration: seconds that can be decoded.
+        claimed: seconds that the file claims to have; more than ``duration`` where it is cut off.
+        rate: frames per second.
+        pixel_aspect: width of a pixel by its height, as the video wants to be shown.
     """
 
     path: Path
     name: str
     duration: float
+    claimed: float
     rate: float
+    pixel_aspect: float
 
     def samples(self, frames_per_second: float | None) -> int:
         """How many frames to take at a rate, or, for None, as many as usually serve."""
@@ -53,7 +57,7 @@ class Clip:
 
 
 def probe(path: Path) -> Clip:
-    """Open a video and decode its first frame.
+    """Open a video, decode its first frame and look whether its end is there.
 
     Raises:
         Unreadable: it cannot be opened, has no frames, or its frames are outside the limits of `check_size`.
@@ -61,21 +65,25 @@ def probe(path: Path) -> Clip:
     name = shown_name(path)
     with _opened(path) as capture:
         if not capture.isOpened():
-            raise Unreadable(name, "is a video that cannot be opened: it is damaged, cut off, or without a picture")
+            raise Unreadable(name, "is a video that cannot be opened: it is cut off, damaged, or has no picture")
         found, frame = capture.read()
         if not found:
-            raise Unreadable(name, "is a video without frames")
+            raise Unreadable(name, "is a video without frames: record or copy it again")
         check_size(name, (frame.shape[1], frame.shape[0]))
         count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else 30.0
-        if 1 <= count < 1e7:
-            return Clip(path, name, count / rate, rate)
-        # A recording made for streaming does not say how long it is.
-        count = 1
-        while capture.grab():
-            count += 1
-        duration = max(_time(capture) + 1 / rate, 1 / rate)
-        return Clip(path, name, duration, count / duration)
+        claimed = count / rate if 1 <= count < 1e8 else 0.0  # a recording made for streaming does not say
+        pixel_aspect = _pixel_aspect(capture)
+        tolerance = max(0.5, 0.03 * claimed)  # sound may outlast the picture
+        capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * max(0.0, claimed - tolerance))
+        complete = claimed > 0 and capture.grab() and _time(capture) > claimed - 2 * tolerance
+    if complete:
+        return Clip(path, name, claimed, claimed, rate, pixel_aspect)
+    count, last = _scan(path)
+    rate = (count - 1) / last if last > 0 else rate
+    if claimed - last - 1 / rate > tolerance:
+        return Clip(path, name, max(last, 1 / rate), claimed, rate, pixel_aspect)  # without the frame that broke off
+    return Clip(path, name, last + 1 / rate, last + 1 / rate, rate, pixel_aspect)
 
 
 def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Iterator[View]:
@@ -87,24 +95,26 @@ def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Itera
         maximum_side: frames are reduced to this many pixels on their long side.
         notes: receives sentences for the user, at the end.
     """
-    duration, repeated, kept = clip.duration, 0, 0
+    kept = repeated = 0
     last: np.ndarray | None = None
-    end = 0.0
-    spacing = duration / count
-    times = [(i + 0.5) * spacing for i in range(count)]
-    for time, frame in _sharpest(clip.path, times, min(REACH, 0.4 * spacing)):
-        end = time
-        thumbnail = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (96, 64), interpolation=cv2.INTER_AREA)
-        if last is not None and np.abs(thumbnail.astype(np.float32) - last).mean() < SAME:
+    for time, frame in _sharpest(clip, count):
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        thumbnail = cv2.resize(grey, (96, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+        if last is not None and _same(thumbnail, last):
             repeated += 1
             continue
-        last, kept = thumbnail.astype(np.float32), kept + 1
+        last, kept = thumbnail, kept + 1
         yield _view(clip, time, frame, maximum_side)
-    notes.append(f"From '{clip.name}' ({duration:.1f} s), {kept} frames were taken, the sharpest near each moment.")
+    frames = "1 frame was" if kept == 1 else f"{kept} frames were"
+    notes.append(f"From '{clip.name}' ({clip.duration:.1f} s) {frames} taken, the sharpest near each sample time.")
     if repeated:
-        notes.append(f"{repeated} more frames of '{clip.name}' hardly differ from the one before and were skipped.")
-    if end < 0.9 * times[-1] - 0.5:
-        notes.append(f"'{clip.name}' breaks off after {end:.1f} of {duration:.1f} s; what can be decoded is used.")
+        notes.append(
+            f"{repeated} of {count} samples of '{clip.name}' hardly differ from the one before and were skipped."
+        )
+    if clip.duration < clip.claimed:
+        notes.append(
+            f"'{clip.name}' breaks off after {clip.duration:.1f} of {clip.claimed:.1f} s; what can be decoded is used."
+        )
 
 
 @contextmanager
@@ -121,30 +131,55 @@ def _time(capture: cv2.VideoCapture) -> float:
     return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
 
-def _sharpest(path: Path, times: list[float], reach: float) -> Iterator[tuple[float, np.ndarray]]:
-    """For each of ``times``, the time and BGR pixels of the sharpest frame within ``reach``, else of the next one."""
+def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+    width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if not (width > 0 and height > 0 and 0.2 < width / height < 5):
+        return 1.0
+    turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    return height / width if turned else width / height
+
+
+def _scan(path: Path) -> tuple[int, float]:
+    """Number of frames and time of the last, by decoding them all."""
     with _opened(path) as capture:
-        now, grabbed = 0.0, False
-        for wanted in times:
-            if wanted - reach - now > SEEK:
-                capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (wanted - reach))
-                grabbed = False
+        count, last = 0, 0.0
+        while capture.grab():
+            count, last = count + 1, _time(capture)
+    return count, last
+
+
+def _sharpest(clip: Clip, count: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Time and BGR pixels of the sharpest frame near each of ``count`` times, the middles of as many equal parts.
+
+    Where no frame is near, the next one stands in (a varying frame rate leaves gaps).
+    """
+    spacing, half_frame = clip.duration / count, 0.5 / clip.rate
+    reach = max(min(REACH, 0.4 * spacing), 1.01 * half_frame)
+    with _opened(clip.path) as capture:
+        middle, pending = 0.0, False  # middle of the time for which the last frame is shown; whether it is yet unused
+        for wanted in (np.arange(count) + 0.5) * spacing:
+            if wanted - reach - middle > SEEK:
+                capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (wanted - reach - half_frame))
+                pending = False
             best: tuple[float, float, np.ndarray] | None = None
-            while best is None or now <= wanted + reach:
-                if not grabbed and not capture.grab():
+            while pending or capture.grab():
+                middle, pending = _time(capture) + half_frame, True
+                if best is not None and middle > wanted + reach:
                     break
-                grabbed, now = True, _time(capture)
-                if best is not None and now > wanted + reach:
-                    break
-                if now >= wanted - reach:
+                pending = False
+                if middle >= wanted - reach:
                     found, frame = capture.retrieve()
-                    sharpness = _sharpness(frame) if found else -1.0
+                    sharpness = _sharpness(frame) if found else 0.0
                     if found and (best is None or sharpness > best[0]):
-                        best = sharpness, now, frame
-                grabbed = False
+                        best = sharpness, middle - half_frame, frame
             if best is None:
                 return
             yield best[1:]
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two grey thumbnails differ by less than a movement of about 1 / 300 of the picture would make them."""
+    return float(np.abs(one - other).mean()) < max(0.5, 0.02 * float(one.std()))
 
 
 def _sharpness(frame: np.ndarray) -> float:
@@ -158,7 +193,7 @@ def _sharpness(frame: np.ndarray) -> float:
 
 def _view(clip: Clip, time: float, frame: np.ndarray, maximum_side: int) -> View:
     stored = frame.shape[1], frame.shape[0]
-    size = reduced_size(stored, maximum_side)
+    size = reduced_size((round(stored[0] * clip.pixel_aspect), stored[1]), maximum_side)
     small = frame if size == stored else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     return View(
         image=cv2.cvtColor(small, cv2.COLOR_BGR2RGB),
