@@ -1,0 +1,413 @@
+"""Scene -> viser: points, frusta, where the eye stands. One visitor's viewer; knows no Gradio.
+
+A threshold never resends points. Every frame's points lie in chunks by confidence, one node a chunk, and the chunks of
+one level hang under one parent: ``/points/<level>/<frame>``. The slider shows and hides the parents. The levels are
+percentiles of the whole scene's confidence (`recon.filters.confidence_levels`), so at every multiple of `Viewer.step`
+the viewer shows exactly what `recon.filters.keep` keeps.
+
+The scene is drawn in coordinates of the viewer's own (`Placement`): up is +z, the median distance of a point from its
+camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices: a point is stored relative to the
+camera that saw it, where half precision errs by less than a quarter of a pixel of a 1,000-pixel focal length.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import cv2
+import numpy as np
+import rich
+import viser
+import viser.transforms
+from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHandle
+
+from demo.placement import Eye, Placement, eye_of_camera, footprint, frustum_depth, home, place
+from recon.filters import Filters, confidence_levels, static_keep
+from recon.scene import Frame, Scene
+
+logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
+
+MAXIMUM_NODES = 1500
+MAXIMUM_POINTS = 3_000_000  # of a scene with more, an even selection is drawn
+STEPS = (2, 4, 5, 10, 20)  # percent between levels; all divide the default threshold of 20
+PICTURE = 160  # pixels, long side of a frustum's photo
+FLIGHT = 0.5  # seconds
+FAR = 1000.0
+FIRST_HUE, GOLDEN = 0.58, 0.618034
+NEUTRAL = (120, 130, 145)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How points are dealt out to nodes: the same for all frames drawn.
+
+    Attributes:
+        placement: of the world in the viewer.
+        step: percent between two levels.
+        levels: ``[100 / step + 1] float32``, the least confidence of each level.
+        share: of a frame's points that are drawn, up to 1.
+    """
+
+    placement: Placement
+    step: int
+    levels: np.ndarray
+    share: float
+
+
+@dataclass
+class Chunk:
+    """One frame's points of one level, as drawn."""
+
+    handle: PointCloudHandle
+    colours: np.ndarray
+
+
+@dataclass
+class Flight:
+    """A page's eye on its way."""
+
+    eye: Eye
+    under_way: bool = True
+
+
+class _Server(viser.ViserServer):
+    """A viser server that a message from the browser cannot open to the world."""
+
+    def request_share_url(self, verbose: bool = True) -> str | None:
+        """Never."""
+        return None
+
+
+class Viewer:
+    """A viser server on a free port of the loopback interface, and what it shows. All methods may be called from any
+    thread."""
+
+    def __init__(self) -> None:
+        rich.get_console().quiet = True  # viser greets on the terminal
+        self._server = _Server(host="127.0.0.1", port=0, label="Parallax", verbose=False)
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
+        self._lock = threading.RLock()
+        self._source = self._scene = Scene()
+        self._filters = Filters()
+        self._grid: Grid | None = None
+        self._levels: list[FrameHandle] = []
+        self._chunks: dict[int, dict[int, Chunk]] = {}
+        self._frusta: dict[int, CameraFrustumHandle] = {}
+        self._cameras: FrameHandle = self._server.scene.add_frame("/cameras", show_axes=False)
+        self._size, self._factor = 0.01, 1.0
+        self._colour = "photo"
+        self._home: Eye | None = None
+        self._flights: dict[int, Flight] = {}
+
+    @property
+    def port(self) -> int:
+        """Where the server listens, on 127.0.0.1."""
+        return self._server.get_port()
+
+    @property
+    def step(self) -> int:
+        """Percent between two thresholds that can be told apart; 100 is a multiple of it, and so is 20."""
+        return self._grid.step if self._grid else STEPS[0]
+
+    def snap(self, filters: Filters) -> Filters:
+        """``filters`` with the threshold that is really shown: the nearest multiple of `step`."""
+        return replace(filters, confidence=float(min(100, round(filters.confidence / self.step) * self.step)))
+
+    # --- what is drawn -----------------------------------------------------------------------------------------------
+
+    def show(self, scene: Scene, changed: Iterable[int] | None = None) -> None:
+        """Draw ``scene``.
+
+        Args:
+            scene: shown from now on; later changes to it show at the next call.
+            changed: indices of the frames that are new or differ from the last call; None for all. While these are
+                but a part, the other frames' levels may lag behind by up to a `step`; an empty ``changed`` brings
+                everything up to date and sends nothing where it is already.
+        """
+        with self._lock, self._server.atomic():
+            fresh = scene is not self._source
+            self._source = scene
+            # the model goes on changing the scene while filters are moved
+            self._scene = replace(scene, frames=[copy.copy(frame) for frame in scene.frames])
+            indices = set(range(len(scene.frames)))
+            wanted = indices if changed is None or fresh else set(changed) & indices
+            for index in (self._chunks.keys() | self._frusta.keys()) - indices:
+                self._remove(index)
+            if not indices:
+                return
+            grid = self._survey(keep_placement=self._grid is not None and wanted != indices)
+            if self._grid is None or wanted == indices or self._stale(grid, exact=not wanted):
+                self._lay(grid)
+                wanted = indices
+            for index in sorted(wanted):
+                self._draw_points(index)
+            self._draw_frusta(wanted)
+            self._look(fresh)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.show(Scene(), ())
+
+    def stop(self) -> None:
+        """Close the server; its memory is free once the viewer is dropped."""
+        with self._lock:
+            self._source = self._scene = Scene()
+            self._grid, self._home = None, None
+            self._levels, self._chunks, self._frusta = [], {}, {}
+        self._server.stop()
+
+    def set_filters(self, filters: Filters) -> None:
+        """Show what ``filters`` keep; see `snap`. Only the threshold and the frames are free of sending points."""
+        with self._lock, self._server.atomic():
+            former, self._filters = self._filters, filters
+            if replace(former, confidence=filters.confidence, frames=filters.frames) != filters:
+                for index in self._chunks:
+                    self._draw_points(index)
+            self._toggle()
+        self._server.flush()
+
+    def set_point_size(self, factor: float) -> None:
+        """Draw points ``factor`` times as large as the gap between neighbouring ones."""
+        with self._lock, self._server.atomic():
+            self._factor = factor
+            for chunk in self._all_chunks():
+                chunk.handle.point_size = self._size * factor
+
+    def set_cameras_visible(self, visible: bool) -> None:
+        """Show or hide all frusta."""
+        with self._lock:
+            self._cameras.visible = visible
+
+    def set_colour(self, by: str) -> None:
+        """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame".
+
+        Raises:
+            ValueError: none of these.
+        """
+        if by not in ("photo", "confidence", "frame"):
+            raise ValueError(f"points are coloured by photo, confidence or frame, not by {by}")
+        with self._lock, self._server.atomic():
+            self._colour = by
+            for index, chunks in self._chunks.items():
+                for level, chunk in chunks.items():
+                    chunk.handle.colors = self._colours(index, level, chunk.colours)
+            for index, frustum in self._frusta.items():
+                frustum.color = self._frustum_colour(index)
+
+    # --- points ------------------------------------------------------------------------------------------------------
+
+    def _survey(self, keep_placement: bool) -> Grid:
+        frames = self._scene.frames
+        step = next((step for step in STEPS if (100 // step + 1) * len(frames) <= MAXIMUM_NODES), STEPS[-1])
+        levels = confidence_levels(self._scene, range(0, 101, step))
+        pixels = sum(frame.depth.size for frame in frames)
+        placement = self._grid.placement if keep_placement and self._grid else place(frames)
+        return Grid(placement, step, levels, min(1.0, MAXIMUM_POINTS / max(1, pixels)))
+
+    def _stale(self, fresh: Grid, exact: bool) -> bool:
+        """Whether what is drawn lies too far from ``fresh``: at all, or by more than a step."""
+        drawn = self._grid
+        assert drawn is not None
+        if drawn.step != fresh.step or drawn.share > 1.5 * fresh.share:
+            return True
+        if exact:
+            return not np.array_equal(drawn.levels, fresh.levels) or drawn.share != fresh.share
+        return bool((drawn.levels[2:] < fresh.levels[1:-1]).any() or (drawn.levels[:-2] > fresh.levels[1:-1]).any())
+
+    def _lay(self, grid: Grid) -> None:
+        """Take ``grid`` for all that is drawn from now on."""
+        for parent in self._levels[len(grid.levels) :]:
+            parent.remove()
+        for index, chunks in self._chunks.items():
+            self._chunks[index] = {level: chunk for level, chunk in chunks.items() if level < len(grid.levels)}
+        self._levels = self._levels[: len(grid.levels)]
+        for level in range(len(self._levels), len(grid.levels)):
+            self._levels.append(self._server.scene.add_frame(f"/points/{level}", show_axes=False))
+        self._grid = grid
+        # a little more than the gap; viser draws a point twice as wide as its size says
+        self._size = 0.65 * footprint(self._scene.frames, grid.placement) / grid.share**0.5
+        self._toggle()
+
+    def _draw_points(self, index: int) -> None:
+        grid, frame = self._grid, self._scene.frames[index]
+        assert grid is not None
+        kept = static_keep(frame, self._filters)
+        if grid.share < 1:
+            kept &= _even(kept.shape, grid.share)
+        level = np.searchsorted(grid.levels, frame.confidence[kept], side="right") - 1
+        # levels of an earlier survey may lie above a new frame's confidence
+        level = np.maximum(level, 0)
+        order = np.argsort(level, kind="stable")
+        centre = grid.placement.point(frame.camera.centre)
+        offsets = (grid.placement.point(frame.world_points()[kept]) - centre)[order]
+        offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
+        colours = frame.image[kept][order]
+        bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
+        former, chunks = self._chunks.get(index, {}), {}
+        shown = self._shown(index)
+        for number in range(len(grid.levels)):
+            part = slice(bounds[number], bounds[number + 1])
+            if part.start == part.stop:
+                continue
+            handle = self._server.scene.add_point_cloud(
+                f"/points/{number}/{index}", offsets[part], self._colours(index, number, colours[part]),
+                point_size=self._size * self._factor, point_shape="rounded", point_shading="flat",
+                position=centre, visible=shown,
+            )  # fmt: skip
+            chunks[number] = Chunk(handle, colours[part])
+        for number in former.keys() - chunks.keys():
+            former[number].handle.remove()
+        self._chunks[index] = chunks
+
+    def _remove(self, index: int) -> None:
+        for chunk in self._chunks.pop(index, {}).values():
+            chunk.handle.remove()
+        if frustum := self._frusta.pop(index, None):
+            frustum.remove()
+
+    def _all_chunks(self) -> list[Chunk]:
+        return [chunk for chunks in self._chunks.values() for chunk in chunks.values()]
+
+    def _shown(self, index: int) -> bool:
+        return self._filters.frames is None or index in self._filters.frames
+
+    def _toggle(self) -> None:
+        lowest = round(self.snap(self._filters).confidence) // self.step
+        for level, parent in enumerate(self._levels):
+            parent.visible = level >= lowest
+        for index, chunks in self._chunks.items():
+            for chunk in chunks.values():
+                chunk.handle.visible = self._shown(index)
+        for index, frustum in self._frusta.items():
+            frustum.visible = self._shown(index)
+
+    def _colours(self, index: int, level: int, photo: np.ndarray) -> np.ndarray:
+        if self._colour == "photo":
+            return photo
+        if self._colour == "frame":
+            return _frame_colour(index)
+        value = np.array([[round(255 * level / max(1, len(self._levels) - 1))]], np.uint8)
+        return cv2.applyColorMap(value, cv2.COLORMAP_VIRIDIS)[0, 0, ::-1].copy()
+
+    # --- cameras -----------------------------------------------------------------------------------------------------
+
+    def _draw_frusta(self, changed: Iterable[int]) -> None:
+        assert self._grid is not None
+        placement, frames = self._grid.placement, self._scene.frames
+        depth = frustum_depth(frames, placement)
+        for index in changed:
+            frame = frames[index]
+            eye = eye_of_camera(frame.camera, frame.size, placement)
+            frustum = self._server.scene.add_camera_frustum(
+                f"/cameras/{index}", fov=eye.fov, aspect=eye.aspect, image=_picture(frame), jpeg_quality=80,
+                color=self._frustum_colour(index), wxyz=eye.wxyz, position=eye.position, visible=self._shown(index),
+            )  # fmt: skip
+            frustum.on_click(partial(self._clicked, index))
+            self._frusta[index] = frustum
+        for frustum in self._frusta.values():
+            frustum.scale = depth / frustum.compute_canonical_frustum_size()[2]
+            frustum.thickness = 0.03 * depth
+
+    def _frustum_colour(self, index: int) -> tuple[int, int, int]:
+        return tuple(_frame_colour(index).tolist()) if self._colour == "frame" else NEUTRAL
+
+    # --- the eye -----------------------------------------------------------------------------------------------------
+
+    def reset_view(self) -> None:
+        """Take every page back to the first view."""
+        with self._lock:
+            eye = self._home
+        if eye is not None:
+            for client in self._server.get_clients().values():
+                self._fly(client, eye)
+
+    def _look(self, fresh: bool) -> None:
+        """Take the pages that show a new scene, or that nobody has turned since the last one, to the first view."""
+        assert self._grid is not None
+        former, eye = self._home, home(self._scene.frames, self._grid.placement)
+        self._home = eye
+        first = self._server.initial_camera
+        first.position, first.look_at, first.fov = eye.position, eye.look_at, eye.fov
+        first.near, first.far = eye.near, FAR
+        for client in self._server.get_clients().values():
+            flight = self._flights.get(client.client_id)
+            untouched = former is not None and (
+                (flight is not None and flight.under_way and flight.eye is former)
+                or np.linalg.norm(client.camera.position - former.position) < 0.02
+            )
+            if fresh or former is None or untouched:
+                self._fly(client, eye)
+
+    def _clicked(self, index: int, event: viser.SceneNodePointerEvent[CameraFrustumHandle]) -> None:
+        self._look_through(event.client, index)
+
+    def _look_through(self, client: ClientHandle | None, index: int) -> None:
+        """Fly to where the frame's camera stood. The photo in its frustum lies before the near plane, out of sight."""
+        with self._lock:
+            if client is None or self._grid is None or index >= len(self._scene.frames):
+                return
+            frame, placement = self._scene.frames[index], self._grid.placement
+            known = frame.known()
+            distance = placement.scale * float(np.median(frame.depth[known])) if known.any() else 1.0
+            near = 1.1 * frustum_depth(self._scene.frames, placement)
+            eye = replace(eye_of_camera(frame.camera, frame.size, placement), distance=distance, near=near)
+        self._fly(client, eye)
+
+    def _fly(self, client: ClientHandle, eye: Eye) -> None:
+        """Move one page's eye in a thread; a later flight of the same page takes over."""
+        flight = self._flights[client.client_id] = Flight(eye)
+        threading.Thread(target=self._steer, args=(client, flight), daemon=True).start()
+
+    def _steer(self, client: ClientHandle, flight: Flight) -> None:
+        eye, camera, begin = flight.eye, client.camera, time.monotonic()
+        if camera.update_timestamp == 0:
+            return  # it has not said where it looks; it will begin at the first view
+        start, rotation = camera.position, viser.transforms.SO3(camera.wxyz)
+        turn = (rotation.inverse() @ viser.transforms.SO3(eye.wxyz)).log()
+        start_fov, end_fov = camera.fov, _fov_to_hold(eye, camera.aspect)
+        progress = 0.0
+        while progress < 1 and self._flights.get(client.client_id) is flight:
+            progress = min(1.0, (time.monotonic() - begin) / FLIGHT)
+            part = progress * progress * (3 - 2 * progress)
+            if client.client_id not in self._server.get_clients():
+                break
+            with client.atomic():
+                camera.wxyz = (rotation @ viser.transforms.SO3.exp(part * turn)).wxyz
+                camera.position = (1 - part) * start + part * eye.position
+                camera.fov = (1 - part) * start_fov + part * end_fov
+                if progress == 1:
+                    camera.look_at, camera.near = eye.look_at, eye.near
+            client.flush()
+            time.sleep(1 / 60)
+        flight.under_way = False
+
+
+def _fov_to_hold(eye: Eye, aspect: float) -> float:
+    """The vertical field of view in a canvas of ``aspect`` that holds all ``eye`` must see."""
+    return float(2 * np.arctan(np.tan(eye.fov / 2) * max(1.0, eye.aspect / aspect)))
+
+
+def _picture(frame: Frame) -> np.ndarray:
+    """The photo, small."""
+    factor = PICTURE / max(frame.size)
+    return (
+        cv2.resize(frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else frame.image
+    )
+
+
+def _frame_colour(index: int) -> np.ndarray:
+    """``[3] uint8``: hues in golden steps, so that neighbours differ."""
+    hue = round(180 * ((FIRST_HUE + index * GOLDEN) % 1))
+    return cv2.cvtColor(np.array([[[hue, 150, 235]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+
+
+def _even(shape: tuple[int, ...], share: float) -> np.ndarray:
+    """``[H,W] bool``, about ``share`` of the pixels, without clumps or rows (the R2 sequence as a dither)."""
+    y, x = np.indices(shape)
+    return (0.75487767 * x + 0.56984029 * y) % 1 < share
