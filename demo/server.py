@@ -164,7 +164,7 @@ def routes(sessions: Sessions) -> list[BaseRoute]:
             return Response("There is no such viewer.", 404)
         return await files.answer(request, session)
 
-    async def socket(websocket: WebSocket) -> None:
+    async def channel(websocket: WebSocket) -> None:
         session = sessions.get(websocket.path_params["token"])
         if session is None:
             await websocket.accept(_first(websocket.scope["subprotocols"]))
@@ -173,7 +173,7 @@ def routes(sessions: Sessions) -> list[BaseRoute]:
             await _tunnel(websocket, session)
 
     return [
-        WebSocketRoute("/viewer/{token}", socket),
+        WebSocketRoute("/viewer/{token}", channel),
         Route("/viewer/{token}", redirect),
         Route("/viewer/{token}/{path:path}", page),
     ]
