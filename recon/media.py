@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def read(
     *,
     maximum_views: int | None = None,
     frames_per_second: float | None = None,
+    frames_per_video: int | None = None,
     maximum_side: int = 1600,
     progress: Callable[[float, str], None] | None = None,
 ) -> Media:
@@ -62,7 +63,8 @@ def read(
         paths: files and folders, in the order wanted. A folder stands for its own photos and videos in natural order,
             or, where it has none, for those of its sub-folders ("images" alone where there is one).
         maximum_views: take at most this many, spread evenly; chosen before anything is decoded.
-        frames_per_second: how densely videos are sampled; None for 2 a second, but 8 to 32 frames in all.
+        frames_per_second: how densely videos are sampled; None for 2 a second, but 8 to 32 frames a video.
+        frames_per_video: how many frames to take from each video, whatever its length.
         maximum_side: pictures are reduced to this many pixels on their long side.
         progress: called with the share done, 0 to 1, and what was just read; may raise to stop the reading.
 
@@ -73,32 +75,20 @@ def read(
         raise InputError("The largest number of views must be at least 1.")
     if frames_per_second is not None and not 0 < frames_per_second < float("inf"):
         raise InputError("The number of frames per second must be above 0.")
+    if frames_per_video is not None and frames_per_video < 1:
+        raise InputError("The number of frames per video must be at least 1.")
     media, failures = Media(), list[Unreadable]()
     files = _files([paths] if isinstance(paths, (str, Path)) else paths, media.notes, failures)
-    sources = _choose(_sources(files, frames_per_second, failures), maximum_views, media.notes)
+    sources = _choose(_sources(files, frames_per_second, frames_per_video, failures), maximum_views, media.notes)
     count = sum(source.wanted for source in sources)
     side = min(maximum_side, int((PIXEL_BUDGET / max(count, 1) * 4 / 3) ** 0.5))
     if side < maximum_side:
         media.notes.append(f"To fit {count} pictures into memory, each was reduced to {side} pixels on its long side.")
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
-    try:
-        photos = [pool.submit(_first_readable, source, side) for source in sources if source.clip is None]
-        photos.reverse()
-        done = 0
-        for source in sources:
-            if source.clip is None:
-                view, failed = photos.pop().result()
-                failures += failed
-                views = iter([] if view is None else [view])
-            else:
-                views = video.sample(source.clip, source.wanted, side, media.notes)
-            for i, view in enumerate(views, 1):
-                media.views.append(view)
-                if progress is not None:
-                    progress((done + i) / count, view.name)
-            done += source.wanted
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(_decode(sources, side, media.notes, failures)) as decoded:
+        for slot, view in decoded:
+            media.views.append(view)
+            if progress is not None:
+                progress(slot / count, view.name)
     if not media.views:
         raise _nothing(failures)
     media.notes += _left_out(failures) + _identical(media.views)
@@ -142,12 +132,14 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
     return [file for entry in folders for file in _folder(entry, notes)]
 
 
-def _sources(files: list[Path], frames_per_second: float | None, failures: list[Unreadable]) -> list[_Source]:
+def _sources(
+    files: list[Path], frames_per_second: float | None, frames_per_video: int | None, failures: list[Unreadable]
+) -> list[_Source]:
     sources = []
     for file in files:
         with _collecting(failures, file):
             clip = video.probe(file) if _is_video(file) else None
-            slots = 1 if clip is None else clip.samples(frames_per_second)
+            slots = 1 if clip is None else clip.samples(frames_per_second, frames_per_video)
             sources.append(_Source(file, clip, slots, slots))
     return sources
 
@@ -198,6 +190,30 @@ def _choose(sources: list[_Source], maximum: int | None, notes: list[str]) -> li
     what = "photos" if all(source.clip is None for source in sources) else "pictures and video frames"
     notes.append(f"Of {total} {what}, {maximum} were taken, spread evenly from the first to the last.")
     return kept
+
+
+def _decode(
+    sources: list[_Source], maximum_side: int, notes: list[str], failures: list[Unreadable]
+) -> Generator[tuple[int, View], None, None]:
+    """Yield each view in order, with the number of slots done; photos are decoded ahead, several at a time."""
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        photos = [pool.submit(_first_readable, source, maximum_side) for source in sources if source.clip is None]
+        photos.reverse()
+        done = 0
+        for source in sources:
+            if source.clip is None:
+                view, failed = photos.pop().result()
+                failures += failed
+                if view is not None:
+                    yield done + 1, view
+            else:
+                with _collecting(failures, source.path):
+                    for i, view in enumerate(video.sample(source.clip, source.wanted, maximum_side, notes), 1):
+                        yield done + i, view
+            done += source.wanted
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _first_readable(source: _Source, maximum_side: int) -> tuple[View | None, list[Unreadable]]:

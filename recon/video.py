@@ -20,7 +20,12 @@ SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".avi", ".mkv", ".3gp"})
 DEFAULT_RATE = 2.0  # samples a second
 DEFAULT_MINIMUM, DEFAULT_MAXIMUM = 8, 32  # samples a video, where the caller does not say
 REACH = 0.15  # seconds to both sides of a sample time in which the sharpest frame is sought
+PATIENCE = (
+    100  # frames in a row that fail to decode before the video counts as ended; a damaged packet fails one by one
+)
 SEEK = 4.0  # seconds without a sample that are skipped by a seek; decoding through shorter gaps is as quick, and surer
+
+NO_FRAMES = "is a video without frames that can be decoded: record or copy it again"
 
 # FFmpeg and OpenCV would report every flaw of a damaged file on the user's terminal.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -47,12 +52,14 @@ class Clip:
     rate: float
     pixel_aspect: float
 
-    def samples(self, frames_per_second: float | None) -> int:
-        """How many frames to take at a rate, or, for None, as many as usually serve."""
-        if frames_per_second is None:
-            wanted = min(max(round(self.duration * DEFAULT_RATE), DEFAULT_MINIMUM), DEFAULT_MAXIMUM)
-        else:
+    def samples(self, frames_per_second: float | None, frames: int | None) -> int:
+        """How many frames to take: ``frames``, or at a rate, or, where both are None, as many as usually serve."""
+        if frames is not None:
+            wanted = frames
+        elif frames_per_second is not None:
             wanted = round(self.duration * frames_per_second)
+        else:
+            wanted = min(max(round(self.duration * DEFAULT_RATE), DEFAULT_MINIMUM), DEFAULT_MAXIMUM)
         return max(1, min(wanted, round(self.duration * self.rate)))
 
 
@@ -66,17 +73,16 @@ def probe(path: Path) -> Clip:
     with _opened(path) as capture:
         if not capture.isOpened():
             raise Unreadable(name, "is a video that cannot be opened: it is cut off, damaged, or has no picture")
-        found, frame = capture.read()
-        if not found:
-            raise Unreadable(name, "is a video without frames: record or copy it again")
-        check_size(name, (frame.shape[1], frame.shape[0]))
+        if not _grab(capture):
+            raise Unreadable(name, NO_FRAMES)
+        check_size(name, (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))))
         count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else 30.0
         claimed = count / rate if 1 <= count < 1e8 else 0.0  # a recording made for streaming does not say
         pixel_aspect = _pixel_aspect(capture)
         tolerance = max(0.5, 0.03 * claimed)  # sound may outlast the picture
         capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * max(0.0, claimed - tolerance))
-        complete = claimed > 0 and capture.grab() and _time(capture) > claimed - 2 * tolerance
+        complete = claimed > 0 and _grab(capture) and _time(capture) > claimed - 2 * tolerance
     if complete:
         return Clip(path, name, claimed, claimed, rate, pixel_aspect)
     count, last = _scan(path)
@@ -94,6 +100,9 @@ def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Itera
         count: the number of sample times; near-duplicates make the frames fewer.
         maximum_side: frames are reduced to this many pixels on their long side.
         notes: receives sentences for the user, at the end.
+
+    Raises:
+        Unreadable: after all, none could be decoded.
     """
     kept = repeated = 0
     last: np.ndarray | None = None
@@ -105,6 +114,8 @@ def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Itera
             continue
         last, kept = thumbnail, kept + 1
         yield _view(clip, time, frame, maximum_side)
+    if kept == 0:
+        raise Unreadable(clip.name, NO_FRAMES)
     frames = "1 frame was" if kept == 1 else f"{kept} frames were"
     notes.append(f"From '{clip.name}' ({clip.duration:.1f} s) {frames} taken, the sharpest near each sample time.")
     if repeated:
@@ -127,6 +138,10 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         capture.release()
 
 
+def _grab(capture: cv2.VideoCapture) -> bool:
+    return any(capture.grab() for _ in range(PATIENCE))
+
+
 def _time(capture: cv2.VideoCapture) -> float:
     return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
@@ -143,7 +158,7 @@ def _scan(path: Path) -> tuple[int, float]:
     """Number of frames and time of the last, by decoding them all."""
     with _opened(path) as capture:
         count, last = 0, 0.0
-        while capture.grab():
+        while _grab(capture):
             count, last = count + 1, _time(capture)
     return count, last
 
@@ -151,7 +166,7 @@ def _scan(path: Path) -> tuple[int, float]:
 def _sharpest(clip: Clip, count: int) -> Iterator[tuple[float, np.ndarray]]:
     """Time and BGR pixels of the sharpest frame near each of ``count`` times, the middles of as many equal parts.
 
-    Where no frame is near, the next one stands in (a varying frame rate leaves gaps).
+    Where no frame is near, the next one of that part stands in; a part without frames (a damaged stretch) gives none.
     """
     spacing, half_frame = clip.duration / count, 0.5 / clip.rate
     reach = max(min(REACH, 0.4 * spacing), 1.01 * half_frame)
@@ -162,9 +177,9 @@ def _sharpest(clip: Clip, count: int) -> Iterator[tuple[float, np.ndarray]]:
                 capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (wanted - reach - half_frame))
                 pending = False
             best: tuple[float, float, np.ndarray] | None = None
-            while pending or capture.grab():
+            while pending or _grab(capture):
                 middle, pending = _time(capture) + half_frame, True
-                if best is not None and middle > wanted + reach:
+                if middle > wanted + (reach if best is not None else max(reach, spacing / 2)):
                     break
                 pending = False
                 if middle >= wanted - reach:
@@ -172,9 +187,8 @@ def _sharpest(clip: Clip, count: int) -> Iterator[tuple[float, np.ndarray]]:
                     sharpness = _sharpness(frame) if found else 0.0
                     if found and (best is None or sharpness > best[0]):
                         best = sharpness, middle - half_frame, frame
-            if best is None:
-                return
-            yield best[1:]
+            if best is not None:
+                yield best[1:]
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
