@@ -179,43 +179,65 @@ def pnp(
 
 
 def normals(points: np.ndarray) -> np.ndarray:
-    """Unit normals ``[H,W,3] float32`` of a pointmap ``[H,W,3]``, by central differences.
+    """Unit normals ``[H,W,3] float32`` of a pointmap ``[H,W,3]`` that is not finite where unknown.
 
-    They point to the side from which the pointmap runs clockwise, that is towards the camera for points in its own
-    frame; zero where the surface is degenerate.
+    Differences to both neighbours, each weighed by its inverse square, so that at a depth edge the neighbour on the
+    same surface counts. They point to the side from which the pointmap runs clockwise, that is towards the camera for
+    points in its own frame; zero where the surface is degenerate or the pixel unknown.
     """
-    along_x, along_y = np.gradient(points.astype(np.float32), axis=1), np.gradient(points.astype(np.float32), axis=0)
-    normal = np.cross(along_y, along_x)
+    normal = np.cross(_slope(points, 0), _slope(points, 1))
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-12)
+    return np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-6)
+
+
+def _slope(points: np.ndarray, axis: int) -> np.ndarray:
+    """Unit directions ``[H,W,3] float32`` of a pointmap along ``axis``; zero where no neighbour is known."""
+    steps = np.diff(points.astype(np.float32), axis=axis)
+    squares = np.square(steps).sum(-1, keepdims=True)
+    usable = np.isfinite(squares) & (squares > 0)
+    weighted = np.divide(steps, squares, out=np.zeros_like(steps), where=usable)
+    slope = np.zeros(points.shape, np.float32)
+    slope[(slice(None),) * axis + (slice(1, None),)] += weighted
+    slope[(slice(None),) * axis + (slice(None, -1),)] += weighted
+    length = np.linalg.norm(slope, axis=-1, keepdims=True)
+    return np.divide(slope, length, out=slope, where=length > 0)
 
 
 def up_direction(world_from_camera: np.ndarray) -> np.ndarray:
-    """The world's up ``[3]``, unit length, guessed from cameras ``[N,4,4]``: people hold cameras level.
+    """The world's up ``[3]``, unit length, guessed from cameras ``[N,4,4]``, N >= 1: people hold cameras level.
 
-    The direction most nearly orthogonal to all horizontal (x) axes, on the side of the mean of the -y axes; where all
-    x axes are alike, that mean itself.
+    Least squares over unit vectors: each camera's right lies in the ground up to a roll of 4 degrees, their viewing
+    directions up to a pitch of 30 degrees that they share. Reweighted, so that a few pictures that lie on their side do
+    no harm. The side is that of the pictures' upper edges, or the one that cameras looking straight down look from.
     """
-    right, mean_up = world_from_camera[:, :3, 0], -world_from_camera[:, :3, 1].mean(0)
-    if np.linalg.norm(mean_up) < 1e-6:
-        mean_up = -world_from_camera[0, :3, 1]
-    values, vectors = np.linalg.eigh(right.T @ right / len(right))
-    up = vectors[:, 0] if values[1] > 0.02 else mean_up  # two directions of x are needed to span the ground
-    if abs(up @ mean_up) < 0.7 * np.linalg.norm(up) * np.linalg.norm(mean_up):
-        up = mean_up  # a camera rolled by 90 degrees: the x axes do not lie in the ground
-    up = up if up @ mean_up > 0 else -up
-    return up / np.linalg.norm(up)
+    right, down, forward = (world_from_camera[:, :3, axis].astype(np.float64) for axis in range(3))
+    roll, pitch, outlier = np.sin(np.radians([4, 30, 20]))
+    level_views = forward.T @ forward / len(forward) / pitch**2
+    opposite = (down + 0.1 * forward).mean(0)
+    up = -opposite / max(1e-9, float(np.linalg.norm(opposite)))
+    for _ in range(10):
+        weights = 1 / (1 + (right @ up / outlier) ** 2) ** 2
+        up = np.linalg.eigh((right.T * weights) @ right / roll**2 + level_views)[1][:, 0]
+    return up if up @ opposite < 0 else -up
 
 
 def upright(world_from_camera: np.ndarray) -> np.ndarray:
-    """``upright_from_world [4,4] float32``, the one transform of viewer and exports: it turns +Y up.
+    """``upright_from_world [4,4] float32``, the rotation of the viewer and the exports: it turns +Y up.
 
-    A rotation about the world's origin, so lengths stay. ``up_direction`` of the cameras ``[N,4,4]``, N >= 1, becomes
-    +Y, and the first camera looks towards -Z with +X on its right, as in OpenGL and glTF.
+    About the world's origin, so that lengths and the origin stay. ``up_direction`` of the cameras ``[N,4,4]``, N >= 1,
+    becomes +Y, and they look towards -Z on average, with +X on their right, as in OpenGL and glTF; where they look all
+    around, the first one does.
     """
     up = up_direction(world_from_camera)
-    right, forward = world_from_camera[0, :3, 0], world_from_camera[0, :3, 2]
-    backward = -forward if abs(forward @ up) < 0.95 else np.cross(right, up)  # a camera that looks straight down
-    backward = backward - (backward @ up) * up
+    forward = world_from_camera[:, :3, 2].astype(np.float64).mean(0)
+    chosen = world_from_camera if np.linalg.norm(forward) > 0.5 else world_from_camera[:1]
+    backward = _level(-chosen[:, :3, 2].mean(0), up)
+    if np.linalg.norm(backward) < 0.2:  # they look straight down or up: the pictures' lower edges are near us
+        backward = _level(chosen[0, :3, 1], up)
     backward = backward / np.linalg.norm(backward)
     return rigid(np.stack([np.cross(up, backward), up, backward]), np.zeros(3)).astype(np.float32)
+
+
+def _level(direction: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """The horizontal part ``[3]`` of a direction."""
+    return direction - (direction @ up) * up

@@ -133,6 +133,8 @@ class Frame:
     def known(self) -> np.ndarray:
         """``[H,W] bool``: pixels that have a position."""
         known = np.isfinite(self.depth) & (self.depth > 0)
+        if self.points is not None:
+            known &= np.isfinite(self.points).all(-1)
         return known if self.valid is None else known & self.valid
 
 

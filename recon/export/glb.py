@@ -32,9 +32,11 @@ def write_glb(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
     upright_from_world = cloud.upright_from_world(scene)
     shown = [frame for frame, mask in zip(scene.frames, masks, strict=True) if mask.any()]
     file = _Buffer()
+    colours = file.add(linear_from_srgb()[cloud.colours(scene, masks)])
     attributes = {
         "POSITION": file.add(cloud.positions(scene, masks), limits=True),
-        "COLOR_0": file.add(linear_from_srgb()[cloud.colours(scene, masks)]),
+        "COLOR_0": colours,
+        "_COLOR": colours,  # Blender before 5.1 loses COLOR_0 on points (glTF-Blender-IO issue 2452), but keeps this
     }
     meshes: list[Any] = [_mesh("points", attributes, POINTS, material=0)]
     nodes: list[Any] = [
