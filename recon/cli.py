@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         parsed = _parser(arguments).parse_args(arguments)
-        logging.basicConfig(level=logging.INFO if parsed.verbose else logging.CRITICAL, stream=sys.stderr)
+        logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, stream=sys.stderr)
         code: int = parsed.run(parsed)
         sys.stdout.flush()
         return code
@@ -287,7 +287,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
         results = []
         for index, result in enumerate(progress):
-            bar.show(f"{result.frames} photos measured", (index + 1) / len(arguments.frames))
+            bar.show(f"Measured with {result.frames}", (index + 1) / len(arguments.frames))
             results.append(result)
     print(bench.as_table(results))
     return 0
