@@ -16,7 +16,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ def load(folder: Path) -> Scene:
         for index, encoded in enumerate(document["frames"]):
             with np.load(folder / "frames" / f"{index:05d}.npz", allow_pickle=False) as arrays:
                 scene.frames.append(_decode(encoded, arrays))
+        if not isinstance(scene, Scene) or not all(isinstance(frame, Frame) for frame in scene.frames):
+            raise TypeError("not a scene of frames")
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -139,7 +141,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the disk is full, or the place may not be written.
     """
-    path = path.expanduser().resolve()
+    path = path.resolve()
     mark = secrets.token_hex(4)
     temporary, before = (path.with_name(f".{mark}-{word}{path.suffix}") for word in ("new", "old"))
     try:
@@ -160,8 +162,8 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing to clean up must not hide what went wrong
+            temporary.unlink()
 
 
 def _why(error: OSError, path: Path) -> str:

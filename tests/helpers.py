@@ -81,8 +81,7 @@ def _frame(
 
 def _cast(origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First hits of rays ``[H,W,3]``: distance in ray lengths, normal towards the camera, number of the surface."""
-    with np.errstate(divide="ignore"):
-        walls = (np.sign(rays) * ROOM - origin) / rays
+    walls = np.divide(np.sign(rays) * ROOM - origin, rays, out=np.full(rays.shape, np.inf), where=rays != 0)
     axis = np.argmin(walls, -1)
     depth = np.take_along_axis(walls, axis[..., None], -1)[..., 0]
     side = np.take_along_axis(np.sign(rays), axis[..., None], -1)[..., 0]
