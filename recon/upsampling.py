@@ -1,52 +1,107 @@
-"""Depth maps to the resolution of a finer photo, with the photo's edges."""
+"""Depth maps at the resolution of a finer photo, with the photo's edges.
+
+Everything is averaged as inverse depth, which is linear across a plane in the picture.
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+COLOUR_SIGMA = 40.0  # grey levels, summed over the three channels
 
-def upsample_depth(depth: np.ndarray, image: np.ndarray, radius: int = 2, colour_sigma: float = 12.0) -> np.ndarray:
-    """Joint bilateral upsampling (Kopf et al. 2007, equation 2): neighbours count where the photo looks alike.
+
+def upsample_depth(depth: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Joint bilateral upsampling (Kopf et al. 2007, equation 2) of sharpened depth.
 
     Args:
         depth: ``[h,w] float32``, positive.
         image: ``[H,W,3] uint8`` of the same view.
-        radius: of the neighbourhood, in pixels of ``depth``.
-        colour_sigma: in grey levels of the photo, per channel.
 
     Returns:
-        ``[H,W] float32``; every value lies between two of its neighbours in ``depth``.
+        ``[H,W] float32``, within the range of ``depth``.
     """
-    height, width = image.shape[:2]
-    low_height, low_width = depth.shape
-    fine = cv2.GaussianBlur(image, (0, 0), 0.7).astype(np.float32)
-    coarse = cv2.resize(image, (low_width, low_height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    y = (np.arange(height, dtype=np.float32) + 0.5) * (low_height / height) - 0.5
-    x = (np.arange(width, dtype=np.float32) + 0.5) * (low_width / width) - 0.5
-    inverse = 1 / depth
-    total, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    for step_y in range(-radius, radius + 1):
-        rows = np.clip(np.rint(y).astype(int) + step_y, 0, low_height - 1)
-        for step_x in range(-radius, radius + 1):
-            columns = np.clip(np.rint(x).astype(int) + step_x, 0, low_width - 1)
-            distance = (rows - y)[:, None] ** 2 + (columns - x)[None] ** 2
-            difference = ((fine - coarse[rows][:, columns]) ** 2).sum(-1)
-            weight = np.exp(-distance / 2 - difference / (6 * colour_sigma**2)) + 1e-6
-            total += weight * inverse[rows][:, columns]
-            weights += weight
-    return weights / total
+    coarse = cv2.resize(image, depth.shape[::-1], interpolation=cv2.INTER_AREA)
+    inverse = sharpen(1 / depth, coarse)
+    rows, row_weights = _neighbours(depth.shape[0], image.shape[0])
+    columns, column_weights = _neighbours(depth.shape[1], image.shape[1])
+    weighted = np.zeros(image.shape[:2], np.float32)
+    total = np.zeros_like(weighted)
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        coarse_rows, inverse_rows = coarse[row], inverse[row]
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            weight = _likeness(np.take(coarse_rows, column, 1), image)
+            weight *= row_weight[:, None]
+            weight *= column_weight
+            total += weight
+            weighted += weight * np.take(inverse_rows, column, 1)
+    return total / weighted
 
 
-def edge_confidence(depth: np.ndarray, radius: int = 2, tolerance: float = 0.05) -> np.ndarray:
-    """A factor ``[H,W]`` in 0..1 that is low where depth jumps: pixels between two surfaces lie on neither.
+def sharpen(
+    inverse: np.ndarray, image: np.ndarray, steps: int = 3, reach: int = 4, stride: int = 2, tolerance: float = 0.04
+) -> np.ndarray:
+    """Mean shift (Comaniciu and Meer 2002) of inverse depth within patches of one colour.
+
+    A pixel on the soft flank between two surfaces climbs to the one that it looks like and lies nearer to.
+
+    Args:
+        inverse: ``[h,w] float32``, positive.
+        image: ``[h,w,3] uint8``.
+        steps: of the mean shift.
+        reach: of the neighbourhood, in pixels.
+        stride: between the neighbours taken.
+        tolerance: relative difference of inverse depth between pixels of one surface.
+    """
+    height, width = inverse.shape
+    offsets = range(0, 2 * reach + 1, stride)
+    places = [(slice(y, y + height), slice(x, x + width)) for y in offsets for x in offsets]
+    spatial = np.exp(-(np.arange(-reach, reach + 1, stride) ** 2) / (reach**2 / 2)).astype(np.float32)
+    around = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    weights = [
+        factor * _likeness(around[place], image)
+        for factor, place in zip(np.outer(spatial, spatial).flat, places, strict=True)
+    ]
+    for _ in range(steps):
+        around = cv2.copyMakeBorder(inverse, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+        per_tolerance = 1 / (tolerance * inverse)
+        weighted, total = np.zeros_like(inverse), np.zeros_like(inverse)
+        for place, weight in zip(places, weights, strict=True):
+            difference = (around[place] - inverse) * per_tolerance
+            share = weight / (1 + difference * difference) ** 2
+            weighted += share * around[place]
+            total += share
+        inverse = weighted / total
+    return inverse
+
+
+def edge_confidence(depth: np.ndarray, radius: int = 2, tolerance: float = 0.2) -> np.ndarray:
+    """A factor ``[H,W]`` in 0..1, low where depth jumps: pixels between two surfaces lie on neither.
 
     Args:
         depth: ``[H,W] float32``, positive.
         radius: of the neighbourhood, in pixels.
-        tolerance: the relative range of inverse depth, beyond that of a slanted plane, at which the factor is 1/2.
+        tolerance: the relative range of inverse depth in it at which the factor is 1/2.
     """
     inverse = 1 / depth
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    span = (cv2.dilate(inverse, kernel) - cv2.erode(inverse, kernel)) / inverse
-    return (1 / (1 + (span / (2 * radius * tolerance)) ** 2)).astype(np.float32)
+    spread = (cv2.dilate(inverse, kernel) - cv2.erode(inverse, kernel)) * depth
+    return 1 / (1 + (spread / np.float32(tolerance)) ** 2)
+
+
+_LIKENESS = (np.exp(-(np.arange(256) ** 2) / (2 * COLOUR_SIGMA**2)) + 1e-5).astype(np.float32)
+
+
+def _likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How much two pictures ``[H,W,3] uint8`` look alike, pixel by pixel: ``[H,W]`` in 0..1, never 0."""
+    difference = cv2.transform(cv2.absdiff(a, b), np.ones((1, 3), np.float32))
+    return _LIKENESS[difference]
+
+
+def _neighbours(coarse: int, fine: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Along one axis: the three nearest of ``coarse`` pixels to each of ``fine`` ones, and their Gaussian weights."""
+    position = (np.arange(fine, dtype=np.float32) + 0.5) * (coarse / fine) - 0.5
+    nearest = np.rint(position).astype(int)
+    indices = [np.clip(nearest + step, 0, coarse - 1) for step in (-1, 0, 1)]
+    weights = [np.exp(-((nearest + step - position) ** 2) / 2).astype(np.float32) for step in (-1, 0, 1)]
+    return indices, weights

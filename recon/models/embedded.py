@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,8 +25,10 @@ from recon.upsampling import edge_confidence, upsample_depth
 
 WEIGHTS = ASSETS / "parallax-small.safetensors"
 INPUT_AREA = 192 * 256  # pixels of a view as the network was trained
-FINER = 2  # a frame's sides over the network's
-LOOKING, PLACING = 0.2, 0.25  # of a run: where the network ends, where the first points stand
+FRAME_AREA = 4 * INPUT_AREA  # pixels of a frame: crisper clouds and pictures than the network's own
+Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
+Result = TypeVar("Result")
+LOOKED, PLACED = 0.2, 0.25  # of a run: where the network has seen all, where the first points stand
 
 
 @dataclass
@@ -83,30 +87,25 @@ class Embedded(Model):
         plan = self.plan(views, options)
         chosen = [views[i] for i in plan.views]
         scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
-        count = f"{len(chosen)} view{'s' if len(chosen) > 1 else ''}"
-        yield Update("Looking", 0.0, f"Looking at {count}", scene)
-
-        work = self.look(chosen)
-        looks: list[Look] = []
-        while not looks:
-            try:
-                fraction = next(work)
-            except StopIteration as end:
-                looks = end.value
-            else:
-                yield Update("Looking", LOOKING * fraction, f"Looking at {count}", scene)
+        yield Update("Looking", 0.0, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
+        looks = yield from relay(self.look(chosen), "Looking", 0.0, LOOKED, scene)
 
         focals = focal_lengths(chosen, looks)
         for i, (view, look, focal) in enumerate(zip(chosen, looks, focals, strict=True)):
             scene.frames.append(place(view, plan.views[i], look, focal))
-            fraction = LOOKING + (PLACING - LOOKING) * (i + 1) / len(chosen)
-            yield Update("Looking", fraction, f"Placed {view.name}", scene, (i,))
+            fraction = LOOKED + (PLACED - LOOKED) * (i + 1) / len(chosen)
+            yield Update("Placing", fraction, f"Placed {view.name}", scene, (i,))
 
-        yield Update("Finishing", 1.0, "Done", scene)
+        changed: tuple[int, ...] = ()
+        if options.verify is not False:
+            from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
+
+            changed = yield from relay(verify(scene, views), "Verifying", PLACED, 1.0, scene)
+        yield Update("Finishing", 1.0, "Done", scene, changed)
 
     @torch.inference_mode()
-    def look(self, views: Sequence[View]) -> Generator[float, None, list[Look]]:
-        """One pass of the network over all views, yielding the fraction done; returns a `Look` a view."""
+    def look(self, views: Sequence[View]) -> Generator[Progress, None, list[Look]]:
+        """One pass of the network over all views, the first of which sets the world; returns a `Look` a view."""
         sizes = [network_size(*view.size) for view in views]
         members = {size: [i for i in range(len(views)) if sizes[i] == size] for size in dict.fromkeys(sizes)}
         groups = [torch.stack([preprocess(views[i].image, size) for i in group]) for size, group in members.items()]
@@ -129,6 +128,19 @@ class Embedded(Model):
         for look in looks.values():
             look.world_from_camera = first_from_world @ look.world_from_camera
         return [looks[i] for i in range(len(views))]
+
+
+def relay(
+    work: Generator[Progress, None, Result], stage: str, start: float, end: float, scene: Scene
+) -> Generator[Update, None, Result]:
+    """A part of a run, its progress told as updates between the fractions ``start`` and ``end`` of the whole."""
+    with closing(work):
+        while True:
+            try:
+                fraction, message = next(work)
+            except StopIteration as stop:
+                return stop.value
+            yield Update(stage, start + (end - start) * fraction, message, scene)
 
 
 def network_size(width: int, height: int) -> tuple[int, int]:
@@ -173,24 +185,33 @@ def focal_lengths(views: Sequence[View], looks: Sequence[Look]) -> list[float]:
     return [view.focal_prior or shared[view.size] for view in views]
 
 
+def frame_size(width: int, height: int) -> tuple[int, int]:
+    """``(width, height)`` of a picture's frame: its own aspect, about `FRAME_AREA` pixels."""
+    scale = math.sqrt(FRAME_AREA / (width * height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def place(view: View, index: int, look: Look, focal: float) -> Frame:
-    """The frame of one view, at `FINER` times the network's size; ``focal`` in pixels of the view's image."""
-    height, width = (FINER * side for side in look.depth.shape)
-    image = resize(view.image, (width, height))
+    """The frame of one view; ``index`` among the user's, ``focal`` in pixels of the view's image."""
+    size = frame_size(*view.size)
+    image = resize(view.image, size)
     depth = upsample_depth(look.depth, image)
-    confidence = cv2.resize(look.confidence, (width, height), interpolation=cv2.INTER_LINEAR)
-    frame_from_view = geometry.resize_transform(view.size, (width, height))
-    intrinsics = frame_from_view @ geometry.intrinsics_from_focal(focal, *view.size)
+    confidence = cv2.resize(look.confidence, size, interpolation=cv2.INTER_LINEAR) * edge_confidence(depth)
+    frame_from_view = geometry.resize_transform(view.size, size)
+    view_from_frame = geometry.resize_transform(size, view.size)
     return Frame(
         image=image,
         depth=depth,
-        confidence=confidence * edge_confidence(depth),
-        camera=Camera(intrinsics, look.world_from_camera.astype(np.float32)),
+        confidence=confidence,
+        camera=Camera(
+            frame_from_view @ geometry.intrinsics_from_focal(focal, *view.size),
+            look.world_from_camera.astype(np.float32),
+        ),
         name=view.name,
         view=index,
         path=view.path,
         original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ np.linalg.inv(frame_from_view)).astype(np.float32),
+        original_from_processed=(view.original_from_view @ view_from_frame).astype(np.float32),
         time=view.time,
-        valid=None if view.mask is None else resize(view.mask.astype(np.uint8), (width, height)) > 0,
+        valid=None if view.mask is None else resize(view.mask.astype(np.uint8), size) > 0,
     )

@@ -104,7 +104,7 @@ class ParallaxNetwork(nn.Module):
             except StopIteration as end:
                 return end.value[0]
 
-    def steps(self, groups: Sequence[Tensor]) -> Generator[float, None, list[Prediction]]:
+    def steps(self, groups: Sequence[Tensor]) -> Generator[tuple[float, str], None, list[Prediction]]:
         """Views of different sizes of one scene, block by block, for those who show progress or may stop.
 
         Args:
@@ -112,7 +112,7 @@ class ParallaxNetwork(nn.Module):
                 order does not matter.
 
         Yields:
-            The fraction of the work that is done.
+            The fraction of the work that is done, and a phrase for it.
 
         Returns:
             One prediction a group.
@@ -135,7 +135,7 @@ class ParallaxNetwork(nn.Module):
             if index + 1 in self.taps:
                 for taps, group in zip(tapped, tokens, strict=True):
                     taps.append(group[:, :, self.special :])
-            yield (index + 1) / (len(self.blocks) + 2)
+            yield (index + 1) / (len(self.blocks) + 2), f"Block {index + 1} of {len(self.blocks)}"
 
         return [
             self.predict(skips[i], tapped[i], described[i], before_last[i][:, :, 0], tokens[i][:, :, 0])
@@ -156,7 +156,7 @@ class ParallaxNetwork(nn.Module):
     def predict(
         self, maps: list[Tensor], taps: list[Tensor], descriptors: Tensor, before_last: Tensor, last: Tensor
     ) -> Prediction:
-        """The heads on one group: stem maps ``[(B V),C,...]``, patch tokens ``[B,V,N,C]``, camera tokens ``[B,V,C]``."""
+        """The heads: stem's maps ``[(B V),C,...]``, patch tokens ``[B,V,N,C]``, two camera tokens ``[B,V,C]``."""
         batch, rows = last.shape[0], maps[0].shape[-2] * 2 // STRIDE
         dense = self.dense_head(maps, [tap.flatten(0, 1) for tap in taps]).float()
         dense = rearrange(dense, "(b v) c h w -> b v h w c", b=batch)
@@ -193,7 +193,7 @@ class Stem(nn.Module):
 
 
 class CameraHead(nn.Module):
-    """A camera from each view's camera token, in steps: each adds to the last estimate, through which no gradient returns.
+    """A camera from each view's camera token, in steps: each adds to the last estimate, which passes no gradient.
 
     What is refined: translation, quaternion less the identity, logarithms of the tangents of half the fields of view.
     """
