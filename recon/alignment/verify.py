@@ -1,0 +1,263 @@
+"""Verify a model's cameras by what its photos share, and make its depth agree with them.
+
+The model's scene is a prior: SIFT matches, verified in pairs, are mapped to cameras and points (`mapping`); views that
+mapping leaves out are placed by aligned depth, by a pair, or as the model saw them (`placement`); each depth map is
+fitted to the points seen in it (`depth`). The world stays the camera of the first frame, in the model's unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+import numpy as np
+
+from recon import geometry
+from recon.alignment import depth as depth_fit
+from recon.alignment import mapping as mapper
+from recon.alignment import placement
+from recon.alignment.bundle import Mapping
+from recon.alignment.matching import (
+    LONG_SIDE,
+    Features,
+    Pair,
+    extract,
+    match,
+    transform_pixels,
+    verify_pair,
+    working_size,
+)
+from recon.scene import Frame, Scene, View
+
+CONFIDENCE = {"mapped": 1.0, "pair": 0.5, "depth": 0.5, "guess": 0.2}  # times the network's, by how a view was placed
+USUAL_FOCAL = 0.9 * LONG_SIDE  # of phones and cameras that do not say
+EXHAUSTIVE = 20  # up to so many views, all pairs are matched
+Progress = Generator[tuple[float, str], None, None]
+
+
+def verify(
+    scene: Scene,
+    views: Sequence[View],
+    *,
+    exif_deviation: float = 0.05,
+    focal_deviation: float = 0.2,
+) -> Generator[tuple[float, str], None, tuple[int, ...]]:
+    """Correct cameras, depth and confidence of a scene in place, yielding ``(fraction, message)``.
+
+    Sets ``scene.sparse_points``, adds to ``scene.notes``, and writes to ``scene.settings["placement"]`` how each frame
+    was placed: "mapped" (bundle adjustment), "pair" (relative pose to a placed view), "depth" (PnP against aligned
+    depth), "guess" (as the model saw it) or "alone" (the only one). The confidence of a frame is multiplied by
+    `CONFIDENCE` of that.
+
+    Args:
+        scene: of any model; ``frame.view`` indexes ``views``.
+        views: the views given to the model.
+        exif_deviation: of the logarithm of a focal length that the file states.
+        focal_deviation: of the logarithm of one that it does not.
+
+    Returns:
+        Indices of the frames that changed.
+    """
+    stage = _Stage(scene, views, exif_deviation, focal_deviation)
+    yield from stage.find_features()
+    yield from stage.match_pairs()
+    yield from stage.map_views()
+    yield 0.9, "Fitting depth"
+    return stage.finish()
+
+
+class _Stage:
+    """The state of one run; everything is indexed by frame."""
+
+    def __init__(self, scene: Scene, views: Sequence[View], exif_deviation: float, focal_deviation: float) -> None:
+        self.scene, self.frames = scene, scene.frames
+        self.views = [views[frame.view] for frame in scene.frames]
+        self.network = np.array([frame.camera.world_from_camera for frame in self.frames], np.float64)
+        self.frame_from_working = [
+            _frame_from_working(frame, view) for frame, view in zip(self.frames, self.views, strict=True)
+        ]
+        self.features: list[Features] = []
+        self.matches: dict[tuple[int, int], np.ndarray] = {}
+        self.pairs: list[Pair] = []
+        self.mapping = self._empty_mapping(exif_deviation, focal_deviation)
+
+    def _empty_mapping(self, exif_deviation: float, focal_deviation: float) -> Mapping:
+        """Group the views by camera and say what each camera's focal length probably is."""
+        keys = [(view.size, round(view.focal_prior or 0)) for view in self.views]
+        cameras = list(dict.fromkeys(keys))
+        group = np.array([cameras.index(key) for key in keys], int)
+        prior, deviation = np.zeros(len(cameras)), np.zeros(len(cameras))
+        for index in range(len(cameras)):
+            members = np.flatnonzero(group == index)
+            view = self.views[members[0]]
+            if view.focal_prior:
+                prior[index] = view.focal_prior * LONG_SIDE / max(view.size)
+                deviation[index] = exif_deviation
+            else:
+                seen = np.median([np.log(self._network_focal(int(member))) for member in members])
+                prior[index] = np.exp((seen + np.log(USUAL_FOCAL)) / 2)
+                deviation[index] = focal_deviation
+        return Mapping(
+            group=group, size=np.array([working_size(view) for view in self.views]).reshape(-1, 2), focal=prior.copy(),
+            focal_prior=prior, focal_deviation=deviation, view=np.zeros(0, int), point=np.zeros(0, int),
+            pixels=np.zeros((0, 2)), points=np.zeros((0, 3)), used=np.zeros(0, bool),
+        )  # fmt: skip
+
+    def _network_focal(self, index: int) -> float:
+        intrinsics = np.linalg.inv(self.frame_from_working[index]) @ self.frames[index].camera.intrinsics
+        return float(np.sqrt(intrinsics[0, 0] * intrinsics[1, 1]))
+
+    def _working_intrinsics(self, index: int) -> np.ndarray:
+        return geometry.intrinsics_from_focal(
+            float(self.mapping.focal[self.mapping.group[index]]), *self.mapping.size[index]
+        ).astype(float)
+
+    def find_features(self) -> Progress:
+        with ThreadPoolExecutor(2) as pool:
+            for view, features in zip(self.views, pool.map(extract, self.views), strict=True):
+                self.features.append(features)
+                fraction = 0.3 * len(self.features) / len(self.views)
+                yield fraction, f"Found {len(features.pixels)} features in {view.name}"
+
+    def match_pairs(self) -> Progress:
+        wanted = candidate_pairs(len(self.views))
+        cameras = [self.mapping.camera(index) for index in range(len(self.views))]
+
+        def work(pair: tuple[int, int]) -> tuple[np.ndarray, Pair | None]:
+            matches = match(self.features[pair[0]], self.features[pair[1]])
+            return matches, verify_pair(*pair, self.features, matches, cameras)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done, (pair, (matches, verified)) in enumerate(zip(wanted, pool.map(work, wanted), strict=True)):
+                self.matches[pair] = matches
+                if verified is not None:
+                    self.pairs.append(verified)
+                yield 0.3 + 0.4 * (done + 1) / len(wanted), f"Matched {done + 1} of {len(wanted)} pairs"
+
+    def map_views(self) -> Progress:
+        mapping = self.mapping
+        mapping.view, mapping.point, mapping.pixels, count = mapper.tracks(self.features, self.pairs)
+        mapping.points, mapping.used = np.full((count, 3), np.nan), np.zeros(len(mapping.view), bool)
+        if not self.pairs:
+            return
+        views = set(range(len(self.views)))
+        for _ in mapper.grow(mapping, mapper.seed_pairs(self.pairs)[0], views):
+            yield 0.7 + 0.2 * len(mapping.poses) / len(views), f"Mapped {len(mapping.poses)} of {len(views)} views"
+
+    def finish(self) -> tuple[int, ...]:
+        if len(self.frames) < 2:
+            self.scene.settings["placement"] = ["alone"] * len(self.frames)
+            return ()
+        self._apply_focals()
+        how = {}
+        world = self.network.copy()
+        if self.mapping.poses:
+            how = self._apply_mapping(world)
+        if not how:
+            how = {0: "guess"}
+        self._place_rest(how, world)
+        self._express_in_first(world)
+        for index, frame in enumerate(self.frames):
+            frame.camera.world_from_camera = world[index].astype(np.float32)
+            frame.points = None
+            frame.confidence = (frame.confidence * CONFIDENCE[how[index]]).astype(np.float32)
+        self.scene.settings["placement"] = [how[index] for index in range(len(self.frames))]
+        self._note(how)
+        return tuple(range(len(self.frames)))
+
+    def _apply_focals(self) -> None:
+        for index, frame in enumerate(self.frames):
+            intrinsics = self.frame_from_working[index] @ self._working_intrinsics(index)
+            frame.camera.intrinsics = intrinsics.astype(np.float32)
+
+    def _points_in_frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of the frame and z-depths of the points that mapping has in it, in the mapping's unit."""
+        mapping = self.mapping
+        rows = np.flatnonzero(mapping.used & (mapping.view == index))
+        pose = mapping.poses[index]
+        depth = mapping.points[mapping.point[rows]] @ pose[2, :3] + pose[2, 3]
+        return transform_pixels(self.frame_from_working[index], mapping.pixels[rows]), depth
+
+    def _apply_mapping(self, world: np.ndarray) -> dict[int, str]:
+        """Bring the mapping to the network's unit and fit the depth of its frames to it."""
+        mapping = self.mapping
+        ratios = []
+        for index in mapping.poses:
+            pixels, depth = self._points_in_frame(index)
+            seen = depth_fit.sample(self.frames[index].depth, pixels)
+            good = np.isfinite(seen) & (depth > 0)
+            if good.any():
+                ratios.append(np.median(np.log(seen[good] / depth[good])))
+        if ratios:
+            scale = float(np.exp(np.median(ratios)))
+        else:
+            first, second = sorted(mapping.poses)[:2]
+            scale = float(np.linalg.norm(self.network[first, :3, 3] - self.network[second, :3, 3]))
+        for index, pose in mapping.poses.items():
+            world[index] = geometry.invert(pose)
+            world[index, :3, 3] *= scale
+        self.sparse = mapping.points[np.isfinite(mapping.points[:, 0])] * scale
+        self.scene.sparse_points = self.sparse.astype(np.float32)
+        for index in mapping.poses:
+            pixels, depth = self._points_in_frame(index)
+            fitted = depth_fit.fit(self.frames[index].depth, pixels, depth * scale)
+            if fitted is not None:
+                self.frames[index].depth = fitted
+            self.frames[index].camera.world_from_camera = world[index]
+        return {index: "mapped" for index in mapping.poses}
+
+    def _place_rest(self, how: dict[int, str], world: np.ndarray) -> None:
+        """Place what mapping left out, the best connected first; each placed view helps the next."""
+        intrinsics = [self._working_intrinsics(index) for index in range(len(self.frames))]
+        for index in how:
+            self.frames[index].camera.world_from_camera = world[index]
+        while len(how) < len(self.frames):
+            rest = [index for index in range(len(self.frames)) if index not in how]
+            placed = sorted(how)
+            for index in rest:
+                known = (index, placed, self.frames, self.features, self.frame_from_working, intrinsics)
+                pose, way = placement.by_pair(*known, self.pairs), "pair"
+                if pose is None:
+                    pose, way = placement.by_depth(*known, self.matches), "depth"
+                if pose is not None:
+                    break
+            else:
+                index, way = rest[0], "guess"
+                pose = placement.by_network(index, placed, self.network, world)
+            world[index], how[index] = pose, way
+            self.frames[index].camera.world_from_camera = pose
+
+    def _express_in_first(self, world: np.ndarray) -> None:
+        first_from_world = geometry.invert(world[0])
+        world[:] = first_from_world @ world
+        if self.scene.sparse_points is not None:
+            self.scene.sparse_points = geometry.transform(first_from_world, self.scene.sparse_points).astype(np.float32)
+
+    def _note(self, how: dict[int, str]) -> None:
+        guessed = [self.frames[index].name for index in sorted(how) if how[index] == "guess"]
+        if len(guessed) == len(self.frames) or not self.mapping.poses:
+            self.scene.notes.append("The photos share too little to check their places: confidence is low.")
+        elif len(guessed) == 1:
+            self.scene.notes.append(f"{guessed[0]} shares too little with the others: its place is a guess.")
+        elif guessed:
+            names = ", ".join(guessed)
+            self.scene.notes.append(f"{names} share too little with the others: their places are guesses.")
+
+
+def candidate_pairs(count: int) -> list[tuple[int, int]]:
+    """Pairs of views to match: all of a few; of many, neighbours and ever fewer of those farther apart."""
+    if count <= EXHAUSTIVE:
+        return list(combinations(range(count), 2))
+    gaps = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]
+    near = {(i, i + gap) for gap in gaps for i in range(count - gap)}
+    every = max(2, count // 8)
+    return sorted(near | set(combinations(range(0, count, every), 2)))
+
+
+def _frame_from_working(frame: Frame, view: View) -> np.ndarray:
+    """``[3,3]``: working pixels of a view to pixels of its frame."""
+    width, _ = working_size(view)
+    view_from_working = np.diag([view.size[0] / width, view.size[0] / width, 1.0])
+    frame_from_view = np.linalg.inv(np.asarray(frame.original_from_processed, float)) @ view.original_from_view
+    return frame_from_view @ view_from_working
