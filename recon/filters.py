@@ -16,7 +16,7 @@ from recon.scene import Frame, Scene
 
 BLACK, WHITE = 16, 240
 GRAZING = np.tan(np.radians(4))
-LEAST_JUMP = 0.03
+LEAST_JUMP, MOST_JUMP = 0.03, 0.3
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def confidence_levels(scene: Scene, percentiles: Sequence[float]) -> np.ndarray:
 def depth_edges(frame: Frame) -> np.ndarray:
     """``[H,W] bool``: True on both sides of a depth discontinuity.
 
-    That is where the depths of two neighbours differ by more than they would on a surface seen at 4 degrees, and by
-    more than 3 %. Judging by the angle, not by the depth alone, keeps floors and walls that are seen at a slant.
+    That is where the depths of two neighbours differ by more than they would on a surface seen at 4 degrees (but no
+    less than 3 % and no more than 30 %). Judging by the angle keeps floors and walls that are seen at a slant.
     """
     known = frame.known()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,8 +110,9 @@ def depth_edges(frame: Frame) -> np.ndarray:
     edges = np.zeros(known.shape, bool)
     for axis, focal in ((0, frame.camera.intrinsics[1, 1]), (1, frame.camera.intrinsics[0, 0])):
         former, latter = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
+        limit = np.clip(1 / (focal * GRAZING), LEAST_JUMP, MOST_JUMP)
         with np.errstate(invalid="ignore"):
-            jump = np.abs(logarithm[latter] - logarithm[former]) > max(LEAST_JUMP, 1 / (focal * GRAZING))
+            jump = np.abs(logarithm[latter] - logarithm[former]) > limit
         jump &= known[former] & known[latter]
         edges[former] |= jump
         edges[latter] |= jump
@@ -135,6 +136,7 @@ def sky(frame: Frame) -> np.ndarray:
     known = frame.known()
     far = ~known | (frame.depth > np.median(frame.depth[known])) if known.any() else ~known
     candidates = ((is_blue | is_bright) & smooth & far).astype(np.uint8)
+    candidates = cv2.morphologyEx(candidates, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # cuts bridges into the scene
     count, regions = cv2.connectedComponents(candidates, connectivity=4)
     areas = np.bincount(regions.ravel(), minlength=count)
     chosen = np.zeros(count, bool)
