@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class Placement:
         """Points ``[...,3]`` of the world in the viewer."""
         return geometry.transform(self.viewer_from_world, points)
 
+    def offsets(self, points: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """How far points ``[...,3]`` of the world lie from one of its points, in viewer units and axes, as float32."""
+        return (points - origin.astype(np.float32)) @ self.viewer_from_world[:3, :3].T.astype(np.float32)
+
     def camera(self, world_from_camera: np.ndarray) -> np.ndarray:
         """Cameras ``[...,4,4]`` of the world in the viewer."""
         return geometry.apply_similarity(self.viewer_from_world, world_from_camera)
@@ -55,6 +59,10 @@ class Eye:
     fov: float
     aspect: float = ASPECT
     near: float = 0.01
+
+    def fov_in(self, aspect: float) -> float:
+        """The vertical field of view in a canvas of ``aspect`` that holds all that must be seen."""
+        return float(2 * np.arctan(np.tan(self.fov / 2) * max(1.0, self.aspect / aspect)))
 
     @property
     def look_at(self) -> np.ndarray:
@@ -125,13 +133,11 @@ def frustum_depth(frames: Sequence[Frame], placement: Placement) -> float:
 
 
 def footprint(frames: Sequence[Frame], placement: Placement) -> float:
-    """The median width of a pixel on the surface it sees, in viewer units."""
-    widths = [
-        np.median(frame.depth[known]) / frame.camera.intrinsics[0, 0]
-        for frame in frames
-        if (known := frame.known()).any()
-    ]
-    return placement.scale * float(np.median(widths)) if widths else 0.01
+    """The width of a pixel on the surface it sees, in viewer units; two thirds of the pixels are no wider."""
+    widths = [_thin(frame, 4).depth / frame.camera.intrinsics[0, 0] for frame in frames]
+    widths = [width[width > 0] for width in widths]
+    known = np.concatenate([*widths, np.empty(0)])
+    return placement.scale * float(np.percentile(known, 67)) if len(known) else 0.01
 
 
 def _cameras(frames: Sequence[Frame]) -> np.ndarray:
@@ -149,10 +155,25 @@ def _sample(frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """Positions ``[N,3]``, depths ``[N]`` and confidences ``[N]`` of some known pixels, evenly from all frames."""
     stride = max(1, int(np.sqrt(sum(frame.depth.size for frame in frames) / SAMPLES)))
     points, depths, confidences = [np.empty((0, 3))], [np.empty(0)], [np.empty(0)]
-    for frame in frames:
-        grid = np.s_[::stride, ::stride]
-        known = frame.known()[grid] & ~np.isnan(frame.confidence[grid])
-        points.append(frame.world_points()[grid][known])
-        depths.append(frame.depth[grid][known])
-        confidences.append(frame.confidence[grid][known])
+    for frame in (_thin(frame, stride) for frame in frames):
+        known = frame.known() & ~np.isnan(frame.confidence)
+        points.append(frame.world_points()[known])
+        depths.append(frame.depth[known])
+        confidences.append(frame.confidence[known])
     return np.concatenate(points), np.concatenate(depths), np.concatenate(confidences)
+
+
+def _thin(frame: Frame, stride: int) -> Frame:
+    """Every ``stride``-th row and column of the maps; the image is left alone."""
+    grid = np.s_[::stride, ::stride]
+    intrinsics = frame.camera.intrinsics.copy()
+    intrinsics[:2] /= stride
+    intrinsics[:2, 2] += 0.5 - 0.5 / stride  # pixel i was pixel i * stride, and centres lie at +0.5
+    return replace(
+        frame,
+        depth=frame.depth[grid],
+        confidence=frame.confidence[grid],
+        camera=Camera(intrinsics, frame.camera.world_from_camera),
+        points=None if frame.points is None else frame.points[grid],
+        valid=None if frame.valid is None else frame.valid[grid],
+    )

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,9 +23,9 @@ import cv2
 import numpy as np
 import rich
 import viser
-import viser.transforms
-from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHandle
+from viser import CameraFrustumHandle, FrameHandle, PointCloudHandle
 
+from demo.flight import Flights
 from demo.placement import Eye, Placement, eye_of_camera, footprint, frustum_depth, home, place
 from recon.filters import Filters, confidence_levels, static_keep
 from recon.scene import Frame, Scene
@@ -37,7 +36,6 @@ MAXIMUM_NODES = 1500
 MAXIMUM_POINTS = 3_000_000  # of a scene with more, an even selection is drawn
 STEPS = (2, 4, 5, 10, 20)  # percent between levels; all divide the default threshold of 20
 PICTURE = 160  # pixels, long side of a frustum's photo
-FLIGHT = 0.5  # seconds
 FAR = 1000.0
 FIRST_HUE, GOLDEN = 0.58, 0.618034
 NEUTRAL = (120, 130, 145)
@@ -68,14 +66,6 @@ class Chunk:
     colours: np.ndarray
 
 
-@dataclass
-class Flight:
-    """A page's eye on its way."""
-
-    eye: Eye
-    under_way: bool = True
-
-
 class _Server(viser.ViserServer):
     """A viser server that a message from the browser cannot open to the world."""
 
@@ -92,6 +82,7 @@ class Viewer:
         rich.get_console().quiet = True  # viser greets on the terminal
         self._server = _Server(host="127.0.0.1", port=0, label="Parallax", verbose=False)
         self._server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
+        self._server.gui.main_panel.minimize()
         self._lock = threading.RLock()
         self._source = self._scene = Scene()
         self._filters = Filters()
@@ -103,7 +94,7 @@ class Viewer:
         self._size, self._factor = 0.01, 1.0
         self._colour = "photo"
         self._home: Eye | None = None
-        self._flights: dict[int, Flight] = {}
+        self._flights = Flights(self._server)
 
     @property
     def port(self) -> int:
@@ -240,12 +231,10 @@ class Viewer:
         kept = static_keep(frame, self._filters)
         if grid.share < 1:
             kept &= _even(kept.shape, grid.share)
-        level = np.searchsorted(grid.levels, frame.confidence[kept], side="right") - 1
-        # levels of an earlier survey may lie above a new frame's confidence
-        level = np.maximum(level, 0)
+        # levels of an earlier survey may all lie above a new frame's confidence; bytes sort fastest
+        level = np.searchsorted(grid.levels[1:], frame.confidence[kept], side="right").astype(np.uint8)
         order = np.argsort(level, kind="stable")
-        centre = grid.placement.point(frame.camera.centre)
-        offsets = (grid.placement.point(frame.world_points()[kept]) - centre)[order]
+        offsets = grid.placement.offsets(frame.world_points()[kept][order], frame.camera.centre)
         offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
         colours = frame.image[kept][order]
         bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
@@ -258,7 +247,7 @@ class Viewer:
             handle = self._server.scene.add_point_cloud(
                 f"/points/{number}/{index}", offsets[part], self._colours(index, number, colours[part]),
                 point_size=self._size * self._factor, point_shape="rounded", point_shading="flat",
-                position=centre, visible=shown,
+                position=grid.placement.point(frame.camera.centre), visible=shown,
             )  # fmt: skip
             chunks[number] = Chunk(handle, colours[part])
         for number in former.keys() - chunks.keys():
@@ -325,7 +314,7 @@ class Viewer:
             eye = self._home
         if eye is not None:
             for client in self._server.get_clients().values():
-                self._fly(client, eye)
+                self._flights.fly(client, eye)
 
     def _look(self, fresh: bool) -> None:
         """Take the pages that show a new scene, or that nobody has turned since the last one, to the first view."""
@@ -336,61 +325,20 @@ class Viewer:
         first.position, first.look_at, first.fov = eye.position, eye.look_at, eye.fov
         first.near, first.far = eye.near, FAR
         for client in self._server.get_clients().values():
-            flight = self._flights.get(client.client_id)
-            untouched = former is not None and (
-                (flight is not None and flight.under_way and flight.eye is former)
-                or np.linalg.norm(client.camera.position - former.position) < 0.02
-            )
-            if fresh or former is None or untouched:
-                self._fly(client, eye)
+            if fresh or former is None or self._flights.is_at(client, former):
+                self._flights.fly(client, eye)
 
     def _clicked(self, index: int, event: viser.SceneNodePointerEvent[CameraFrustumHandle]) -> None:
-        self._look_through(event.client, index)
-
-    def _look_through(self, client: ClientHandle | None, index: int) -> None:
         """Fly to where the frame's camera stood. The photo in its frustum lies before the near plane, out of sight."""
         with self._lock:
-            if client is None or self._grid is None or index >= len(self._scene.frames):
+            if event.client is None or self._grid is None or index >= len(self._scene.frames):
                 return
             frame, placement = self._scene.frames[index], self._grid.placement
             known = frame.known()
             distance = placement.scale * float(np.median(frame.depth[known])) if known.any() else 1.0
             near = 1.1 * frustum_depth(self._scene.frames, placement)
             eye = replace(eye_of_camera(frame.camera, frame.size, placement), distance=distance, near=near)
-        self._fly(client, eye)
-
-    def _fly(self, client: ClientHandle, eye: Eye) -> None:
-        """Move one page's eye in a thread; a later flight of the same page takes over."""
-        flight = self._flights[client.client_id] = Flight(eye)
-        threading.Thread(target=self._steer, args=(client, flight), daemon=True).start()
-
-    def _steer(self, client: ClientHandle, flight: Flight) -> None:
-        eye, camera, begin = flight.eye, client.camera, time.monotonic()
-        if camera.update_timestamp == 0:
-            return  # it has not said where it looks; it will begin at the first view
-        start, rotation = camera.position, viser.transforms.SO3(camera.wxyz)
-        turn = (rotation.inverse() @ viser.transforms.SO3(eye.wxyz)).log()
-        start_fov, end_fov = camera.fov, _fov_to_hold(eye, camera.aspect)
-        progress = 0.0
-        while progress < 1 and self._flights.get(client.client_id) is flight:
-            progress = min(1.0, (time.monotonic() - begin) / FLIGHT)
-            part = progress * progress * (3 - 2 * progress)
-            if client.client_id not in self._server.get_clients():
-                break
-            with client.atomic():
-                camera.wxyz = (rotation @ viser.transforms.SO3.exp(part * turn)).wxyz
-                camera.position = (1 - part) * start + part * eye.position
-                camera.fov = (1 - part) * start_fov + part * end_fov
-                if progress == 1:
-                    camera.look_at, camera.near = eye.look_at, eye.near
-            client.flush()
-            time.sleep(1 / 60)
-        flight.under_way = False
-
-
-def _fov_to_hold(eye: Eye, aspect: float) -> float:
-    """The vertical field of view in a canvas of ``aspect`` that holds all ``eye`` must see."""
-    return float(2 * np.arctan(np.tan(eye.fov / 2) * max(1.0, eye.aspect / aspect)))
+        self._flights.fly(event.client, eye)
 
 
 def _picture(frame: Frame) -> np.ndarray:
