@@ -1,0 +1,189 @@
+"""One run for one visitor, in a thread of its own: it outlives a reload of the page and ends when it is told to.
+
+Runs take turns: one at a time in this process, in the order they were asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Literal
+
+import recon
+from demo.session import Session
+from recon import InputError, Model, Options, Scene, Update, View
+
+log = logging.getLogger(__name__)
+
+LONGEST_LINE = 20  # runs that may wait for their turn
+ABSENCE = 8.0  # seconds without an open page after which a run has nobody to run for; a reload takes less
+
+State = Literal["waiting", "running", "done", "stopped", "failed"]
+
+
+@functools.cache
+def _load(name: str) -> Model:
+    return recon.load(name)
+
+
+_loading = threading.Lock()
+
+
+def model(name: str) -> Model:
+    """The model of that name, loaded once for all visitors.
+
+    Raises:
+        InputError: no such model, or its weights cannot be had.
+    """
+    with _loading:
+        return _load(name)
+
+
+class Job:
+    """A run over ``views``; `start` it, watch it, and set ``session.cancel`` to stop it.
+
+    The scene of an earlier run stays the session's, and comes back to the viewer, unless this one finishes.
+
+    Attributes:
+        state: where it stands.
+        update: the last one, or None before the first.
+        error: for a failed one, the sentence to show.
+        predicted: seconds, as planned.
+    """
+
+    def __init__(
+        self, session: Session, model_name: str, views: Sequence[View], notes: Sequence[str], options: Options
+    ) -> None:
+        self.session, self.model_name, self.views, self.options = session, model_name, list(views), options
+        self.notes = list(notes)
+        self.state: State = "waiting"
+        self.update: Update | None = None
+        self.error = ""
+        self.predicted = 0.0
+        self._began = self._updated = self._ended = time.monotonic()
+
+    def start(self) -> bool:
+        """Begin, unless the visitor already has a run under way: then nothing happens, and the answer is False.
+
+        Raises:
+            InputError: too many visitors are waiting.
+        """
+        if not self.session.lock.acquire(blocking=False):
+            return False
+        if len(_line) > LONGEST_LINE:
+            self.session.lock.release()
+            raise InputError("Too many people are waiting at the moment: please try again in a few minutes.")
+        self.session.cancel.clear()
+        threading.Thread(target=self._work, name="run", daemon=True).start()
+        return True
+
+    @property
+    def active(self) -> bool:
+        """True until it has ended, one way or another."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def place(self) -> int:
+        """How many runs go before this one."""
+        with _turn:
+            return _line.index(self) if self in _line else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running, or did run."""
+        return (time.monotonic() if self.state == "running" else self._ended) - self._began
+
+    @property
+    def seconds_left(self) -> float:
+        """A guess that moves from what was planned to what is seen as the run goes on."""
+        fraction = self.update.fraction if self.update else 0.0
+        planned = max(0.0, self.predicted - self.seconds)
+        if fraction == 0:
+            return planned
+        seen = (self._updated - self._began) * (1 - fraction) / fraction - (time.monotonic() - self._updated)
+        return (1 - fraction) * planned + fraction * max(0.0, seen)
+
+    def _unwanted(self) -> bool:
+        left_at = self.session.left_at
+        gone = left_at is not None and time.monotonic() - left_at > ABSENCE
+        return self.session.cancel.is_set() or gone
+
+    def _work(self) -> None:
+        state: State = "failed"
+        try:
+            with _your_turn(self, self._unwanted):
+                self._began = self._updated = time.monotonic()
+                self.state = "running"
+                state = self._run()
+        except InputError as error:
+            self.error = str(error)
+        except OSError as error:
+            log.exception("a run failed")
+            self.error = f"The disk or the network refused ({error.strerror or error}): make room or try again."
+        except Exception:  # whatever a model may raise, the visitor reads a sentence and the log keeps the trace
+            log.exception("a run failed")
+            self.error = "Something went wrong on our side: please try again, perhaps with fewer or other photos."
+        finally:
+            self._end(state)
+
+    def _run(self) -> State:
+        if self._unwanted():
+            return "stopped"
+        loaded = model(self.model_name)
+        self.predicted = loaded.plan(self.views, self.options).seconds
+        self._began = time.monotonic()
+        scene = None
+        with closing(loaded.stream(self.views, self.options)) as updates:
+            for update in updates:
+                if self._unwanted():
+                    return "stopped"
+                scene = update.scene
+                if update.changed:
+                    self.session.viewer.show(scene, update.changed)
+                self.update, self._updated = update, time.monotonic()
+        if scene is None or not scene.frames:
+            raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
+        scene.notes = self.notes + scene.notes
+        self.session.scene = scene
+        return "done"
+
+    def _end(self, state: State) -> None:
+        self._ended = time.monotonic()
+        session = self.session
+        try:
+            if state != "done" and self.update is not None and not session.ended:
+                _show_again(session, session.scene)
+        finally:
+            self.update, self.views = None, []
+            self.state = state
+            session.lock.release()
+
+
+def _show_again(session: Session, scene: Scene | None) -> None:
+    if scene is None:
+        session.viewer.clear()
+    else:
+        session.viewer.show(scene, tuple(range(len(scene.frames))))
+
+
+_line: list[Job] = []
+_turn = threading.Condition()
+
+
+@contextmanager
+def _your_turn(job: Job, unwanted: Callable[[], bool]) -> Iterator[None]:
+    """Wait until ``job`` is first in line, or nobody wants it any more."""
+    try:
+        with _turn:
+            _line.append(job)
+            while _line[0] is not job and not unwanted():
+                _turn.wait(0.25)
+        yield
+    finally:
+        with _turn:
+            _line.remove(job)
+            _turn.notify_all()

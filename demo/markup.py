@@ -1,0 +1,210 @@
+"""What the page says, as HTML: the bar of progress, the card of a model, the figures of a frame. No Gradio here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from html import escape
+
+from demo.job import Job
+from demo.pictures import Chart, address, confidence_chart, depth_chart
+from recon import Frame, Plan, Scene
+from recon.models import Card
+
+HEADER = """
+<div class="brand"><span class="mark" aria-hidden="true"></span><h1>Parallax</h1>
+<p>Photos in, 3D out. Everything runs on this machine, and your files are deleted when you leave.</p></div>
+"""
+
+WELCOME = """
+<div class="welcome">
+  <svg viewBox="0 0 360 170" aria-hidden="true" fill="none" stroke-linejoin="round" stroke-linecap="round">
+    <g class="dots">%s</g>
+    <g class="frusta">
+      <path d="M64 118 26 100v-34l38 52-38 16v-34m38 18L26 134M26 66v34"/>
+      <path d="M180 150l-26-22h52l-26 22-26-40h52l-26 40M154 110v18m52-18v18"/>
+      <path d="M296 118l38-18v-34l-38 52 38 16v-34"/>
+    </g>
+  </svg>
+  <h2>See your photos in three dimensions</h2>
+  <ol>
+    <li><b>Add</b> a few photos of one place, or a short video. Two to sixteen, overlapping, is a good start.</li>
+    <li><b>Reconstruct.</b> Cameras, depth and a coloured point cloud appear as they are found.</li>
+    <li><b>Look around</b> and take it home as GLB, PLY or NPZ.</li>
+  </ol>
+  <p class="hint">Nothing at hand? Try one of the examples.</p>
+</div>
+"""
+
+
+def welcome() -> str:
+    """What stands in the place of the scene before there is one."""
+    dots = []
+    for i in range(230):  # the sunflower spiral, seen aslant and bulging: a point cloud without a file
+        radius, angle = math.sqrt((i + 0.5) / 230), i * 2.399963
+        x = 180 + 74 * radius * math.cos(angle)
+        y = 84 + 30 * radius * math.sin(angle) - 46 * math.exp(-5 * radius * radius)
+        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.5" style="--i:{i / 230:.2f}"/>')
+    return WELCOME % "".join(dots)
+
+
+def viewer(token: str) -> str:
+    """The canvas of the visitor with ``token``; the address is relative, so that a proxy may sit before the app."""
+    return f'<iframe class="canvas" title="3D viewer" src="viewer/{escape(token)}/" allow="fullscreen"></iframe>'
+
+
+# --- the line under the button -------------------------------------------------------------------------------------
+
+
+def quiet(text: str) -> str:
+    """A plain sentence."""
+    return f'<div class="status" role="status">{escape(text)}</div>'
+
+
+def busy(stage: str, fraction: float | None = None, detail: str = "") -> str:
+    """A bar at ``fraction`` (None: it is not known how far), the name of the stage, and what else there is to say."""
+    width = "" if fraction is None else f"width:{100 * fraction:.1f}%"
+    value = "" if fraction is None else f' aria-valuenow="{round(100 * fraction)}"'
+    percent = "" if fraction is None else f"{round(100 * fraction)} %"
+    return (
+        f'<div class="status busy" role="status"><div class="words"><b>{escape(stage)}</b><span>{percent}</span></div>'
+        f'<div class="track" role="progressbar" aria-label="{escape(stage)}" aria-valuemin="0" aria-valuemax="100"'
+        f'{value}><div class="{"unknown" if fraction is None else "known"}" style="{width}"></div></div>'
+        f"<small>{escape(detail)}</small></div>"
+    )
+
+
+def running(job: Job) -> str:
+    """Where a run stands."""
+    if job.state == "waiting" and job.place:
+        return busy("Waiting for your turn", None, f"{count(job.place, 'run')} before yours")
+    if job.update is None:
+        return busy("Starting", 0.0, f"about {duration(job.predicted)}" if job.predicted else "")
+    left = job.seconds_left
+    time_left = f"about {duration(max(1, round(left)))} left" if left > 0.5 else "almost there"
+    return busy(job.update.stage.capitalize(), job.update.fraction, f"{job.update.message} · {time_left}")
+
+
+def ended(job: Job, scene: Scene | None) -> str:
+    """How a run came to its end."""
+    if job.state == "done" and scene is not None:
+        return done(scene, job.seconds)
+    if job.state == "failed":
+        return failed(job.error)
+    return quiet("Stopped. The scene you had before is back." if scene else "Stopped.")
+
+
+def done(scene: Scene, seconds: float) -> str:
+    """What a run gave."""
+    points = sum(int(frame.known().sum()) for frame in scene.frames)
+    return (
+        f'<div class="status done" role="status"><b>{count(len(scene.frames), "view")}, {points:,} points</b> '
+        f"in {duration(seconds)}</div>"
+    )
+
+
+def failed(sentence: str) -> str:
+    """What went wrong, in the one sentence that says what to do."""
+    return f'<div class="status failed" role="alert">{escape(sentence)}</div>'
+
+
+# --- before the run ------------------------------------------------------------------------------------------------
+
+
+def strip(thumbnails: Sequence[str], names: Sequence[str], ticked: Collection[int]) -> str:
+    """Pictures in order, each with a box to tick."""
+    cells = [
+        f'<label title="{escape(name)}"><input type="checkbox" data-index="{i}"{" checked" if i in ticked else ""}'
+        f' aria-label="Use {escape(name)}"><img src="{picture}" alt=""><span>{i + 1}</span></label>'
+        for i, (picture, name) in enumerate(zip(thumbnails, names, strict=True))
+    ]
+    return f'<div class="strip">{"".join(cells)}</div>' if cells else ""
+
+
+def examples(pictures: dict[str, tuple[str, int]]) -> str:
+    """A button for each example: its name, its first picture and the number of its photos."""
+    buttons = [
+        f'<button type="button" data-example="{escape(name)}"><img src="{picture}" alt="">'
+        f"<span>{escape(name.replace('_', ' ').capitalize())}<small>{count(number, 'photo')}</small></span></button>"
+        for name, (picture, number) in pictures.items()
+    ]
+    return f'<div class="examples" role="group" aria-label="Examples">{"".join(buttons)}</div>' if buttons else ""
+
+
+def card(card: Card) -> str:
+    """What a model gives, its size and its licence."""
+    use = (
+        '<span class="badge good">commercial use allowed</span>'
+        if card.commercial
+        else '<span class="badge caution">non-commercial use only</span>'
+    )
+    size = "comes with the app" if card.download == 0 else f"{gigabytes(card.download)} to download once"
+    units = "in metres" if card.metric else "scale unknown"
+    gated = '<span class="badge caution">asks for a Hugging Face token</span>' if card.gated else ""
+    paper = f' · <a href="{escape(card.paper)}" target="_blank" rel="noopener">paper</a>' if card.paper else ""
+    return (
+        f'<div class="card"><p>{escape(card.summary)}</p>'
+        f"<p>Gives {escape(', '.join(card.gives))}, {units}. {card.parameters / 1e6:,.0f} M weights, {size}.</p>"
+        f'<p>{use}{gated} <a href="{escape(card.licence_url)}" target="_blank" rel="noopener">'
+        f"{escape(card.licence)}</a>{paper}</p></div>"
+    )
+
+
+def plan(plan: Plan, given: int) -> str:
+    """What a run will take."""
+    views = count(given, "view") if len(plan.views) == given else f"{len(plan.views)} of {given} views"
+    notes = "".join(f"<p>{escape(note)}</p>" for note in plan.notes)
+    return (
+        f'<div class="plan"><b>{views}</b> · about <b>{duration(plan.seconds)}</b> · '
+        f"about <b>{gigabytes(plan.memory)}</b> of memory{notes}</div>"
+    )
+
+
+# --- after the run -------------------------------------------------------------------------------------------------
+
+
+def notes(sentences: Sequence[str]) -> str:
+    """Sentences the visitor should read."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="notes" aria-label="Notes">{items}</ul>' if items else ""
+
+
+def figures(frame: Frame, metric: bool) -> str:
+    """The photo of ``frame``, its depth and its confidence, side by side, with colour bars."""
+    unit = "metres" if metric else "model units"
+    return (
+        '<div class="figures">'
+        f'<figure><figcaption>{escape(frame.name)}</figcaption><img src="{address(frame.image)}" alt="photo"></figure>'
+        + _figure("Depth", unit, depth_chart(frame))
+        + _figure("Confidence", "the model's own scale, more is better", confidence_chart(frame))
+        + "</div>"
+    )
+
+
+def _figure(title: str, unit: str, chart: Chart) -> str:
+    ticks = "".join(f"<span>{tick:.3g}</span>" for tick in chart.ticks)
+    return (
+        f'<figure><figcaption>{title} <small>{unit}</small></figcaption><img src="{address(chart.picture)}" '
+        f'alt="{title.lower()}"><div class="bar" style="background:linear-gradient(90deg,{",".join(chart.colours)})">'
+        f'</div><div class="ticks">{ticks}</div></figure>'
+    )
+
+
+# --- numbers in words ----------------------------------------------------------------------------------------------
+
+
+def count(number: int, thing: str) -> str:
+    """ "1 view", "2 views"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f} s"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{math.floor(seconds / 60)} min {seconds % 60:02.0f} s"
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in MB or GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,87 @@
+"""What a visitor drops in: stored in the visitor's folder, read in a thread, the progress told meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from demo.visit import Visit
+from recon import InputError, media
+from recon.assets import ASSETS
+from recon.media import Media
+
+ANY_RATE = 1000.0  # frames per second: a video's own rate is lower, so that the number asked for decides
+
+Progress = Callable[[float, str], None]
+EXAMPLES = {
+    folder.name: sorted(folder.glob("*.jpg"), key=media.natural_key)
+    for folder in sorted((ASSETS / "examples").glob("*"))
+    if folder.is_dir()
+}
+
+
+def add(visit: Visit, uploaded: Sequence[str | Path], progress: Progress) -> None:
+    """Store ``uploaded`` and read them after what is there already.
+
+    Raises:
+        InputError: nothing among them can be read; what was there stays.
+    """
+    stored = [_store(visit, Path(path)) for path in uploaded]
+    more, present = media.read(stored, progress=progress), visit.media
+    ticked = visit.ticked + [len(present.views) + i for i in range(len(more.views))]
+    visit.take(Media(present.views + more.views, present.notes + more.notes))
+    visit.ticked = ticked
+
+
+def replace_by_example(visit: Visit, name: str, progress: Progress) -> None:
+    """Take the photos of an example instead of what is there.
+
+    Raises:
+        InputError: there is no such example.
+    """
+    if name not in EXAMPLES:
+        raise InputError("There is no such example: choose one of those shown.")
+    visit.take(media.read(EXAMPLES[name], progress=progress))
+
+
+def resample_videos(visit: Visit, frames: int, progress: Progress) -> None:
+    """Take ``frames`` frames of each video, in the video's place."""
+    fresh = Media(notes=list(visit.media.notes))
+    done: set[Path] = set()
+    for view in visit.media.views:
+        if view.time is None or view.path is None:
+            fresh.views.append(view)
+        elif view.path not in done:
+            done.add(view.path)
+            read = media.read(view.path, maximum_views=frames, frames_per_second=ANY_RATE, progress=progress)
+            fresh.views += read.views
+    visit.take(fresh)
+
+
+def _store(visit: Visit, path: Path) -> Path:
+    try:
+        return visit.session.store(path, move=True)
+    except FileNotFoundError as error:  # two visitors who upload the same file share its place in the upload folder
+        raise InputError(f"'{path.name}' got lost on its way here: please add it again.") from error
+
+
+async def watch(work: Callable[[Progress], None]) -> AsyncIterator[tuple[float | None, str]]:
+    """Run ``work`` in a thread, telling how far it is; closing this generator stops it at its next report."""
+    latest: tuple[float | None, str] = (None, "")
+    closed = False
+
+    def progress(fraction: float, name: str) -> None:
+        nonlocal latest
+        latest = fraction, name
+        if closed:
+            raise InputError("The reading was stopped.")
+
+    task = asyncio.create_task(asyncio.to_thread(work, progress))
+    try:
+        while not task.done():
+            yield latest
+            await asyncio.wait([task], timeout=0.2)
+    finally:
+        closed = True
+    task.result()

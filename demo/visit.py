@@ -1,0 +1,68 @@
+"""What the page remembers of one visitor beside the session: so that a reload finds everything as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo.job import Job
+from demo.session import Session
+from recon import CARDS
+from recon.media import Media
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the viewer draws what the filters leave."""
+
+    point_size: float = 1.0
+    cameras: bool = True
+    colour: str = "photo"
+
+
+@dataclass
+class Visit:
+    """One visitor's place at the page.
+
+    Attributes:
+        session: files, viewer, scene.
+        model: name of the chosen one.
+        ticked: indices into ``session.media.views`` to use.
+        job: the run under way, or the last one.
+        status: the line under the button, as HTML; a run under way writes its own.
+        look: how the viewer draws.
+    """
+
+    session: Session
+    model: str = next(iter(CARDS))
+    ticked: list[int] = field(default_factory=list)
+    job: Job | None = None
+    status: str = ""
+    look: Look = Look()
+
+    @property
+    def media(self) -> Media:
+        """What was read of the visitor's files; empty before any."""
+        return self.session.media or Media()
+
+    def take(self, media: Media) -> None:
+        """Use ``media`` from now on, all of it."""
+        self.session.media = media
+        self.ticked = list(range(len(media.views)))
+
+    @property
+    def videos(self) -> list[Path]:
+        """Those among the files that are videos."""
+        return list(dict.fromkeys(view.path for view in self.media.views if view.time is not None and view.path))
+
+    @property
+    def working(self) -> bool:
+        """True while a run is under way."""
+        return self.job is not None and self.job.active
+
+
+def visit(session: Session) -> Visit:
+    """The visit that belongs to ``session``."""
+    if session.memory is None:
+        session.memory = Visit(session)
+    return session.memory
