@@ -108,7 +108,7 @@ def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Itera
     last: np.ndarray | None = None
     for time, frame in _sharpest(clip, count):
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-        thumbnail = cv2.resize(grey, (96, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+        thumbnail = cv2.resize(grey, (48, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         if last is not None and _same(thumbnail, last):
             repeated += 1
             continue
@@ -192,8 +192,8 @@ def _sharpest(clip: Clip, count: int) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two grey thumbnails differ by less than a movement of about 1 / 300 of the picture would make them."""
-    return float(np.abs(one - other).mean()) < max(0.5, 0.02 * float(one.std()))
+    """Whether two grey thumbnails differ by less than a shift of about half a percent of the width makes them."""
+    return float(np.abs(one - other).mean()) < max(0.5, 0.07 * float(one.std()))
 
 
 def _sharpness(frame: np.ndarray) -> float:
