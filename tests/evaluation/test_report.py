@@ -3,16 +3,14 @@
 import json
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from recon import InputError, geometry
 from recon.evaluation import report, scenes
 from recon.scene import Camera, Frame
+from tests.evaluation.scene_folder import DEPTH_SCALE, write_scene
 from tests.helpers import synthetic_scene
-
-DEPTH_SCALE = 1e-4
 
 
 @pytest.fixture
@@ -23,21 +21,7 @@ def scene():
 @pytest.fixture
 def folder(scene, tmp_path):
     """The synthetic scene in the format on disk, without depth for its last picture."""
-    root = tmp_path / "room"
-    (root / "images").mkdir(parents=True)
-    (root / "depth").mkdir()
-    for i, frame in enumerate(scene.frames):
-        cv2.imwrite(str(root / "images" / f"{i:03d}.png"), frame.image[..., ::-1])
-        if i < 4:
-            cv2.imwrite(str(root / "depth" / f"{i:03d}.png"), (frame.depth / DEPTH_SCALE).round().astype(np.uint16))
-    to_centres = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-    np.savez(
-        root / "cameras.npz",
-        K=np.stack([frame.camera.intrinsics - to_centres for frame in scene.frames]),
-        world_to_camera=np.stack([frame.camera.camera_from_world for frame in scene.frames]),
-    )
-    (root / "meta.json").write_text(json.dumps({"depth_scale": DEPTH_SCALE, "units_metric": True}))
-    return root
+    return write_scene(scene, tmp_path / "room", depths=4)
 
 
 def elsewhere(frame: Frame, scale: float = 3.0) -> Frame:
