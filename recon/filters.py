@@ -50,6 +50,10 @@ class Filters:
             if any(index < 0 for index in self.frames):
                 raise InputError(f"Frames are counted from 0; there is no frame {min(self.frames)}.")
 
+    def shows(self, index: int) -> bool:
+        """Whether the frame of this index is chosen."""
+        return self.frames is None or index in self.frames
+
 
 def keep(scene: Scene, filters: Filters = Filters()) -> list[np.ndarray]:
     """Masks ``[H,W] bool``, one a frame, True where a point is shown; all False for hidden frames.
@@ -57,13 +61,13 @@ def keep(scene: Scene, filters: Filters = Filters()) -> list[np.ndarray]:
     Raises:
         InputError: ``filters.frames`` names a frame that the scene does not have.
     """
-    chosen = range(len(scene.frames)) if filters.frames is None else filters.frames
-    if chosen and max(chosen) >= len(scene.frames):
-        raise InputError(f"There is no frame {max(chosen)}: the scene has {len(scene.frames)}, counted from 0.")
+    last = max(filters.frames or [-1])
+    if last >= len(scene.frames):
+        raise InputError(f"There is no frame {last}: the scene has {len(scene.frames)}, counted from 0.")
     level = confidence_levels(scene, [filters.confidence])[0]
     return [
         static_keep(frame, filters) & (frame.confidence >= level)
-        if index in chosen
+        if filters.shows(index)
         else np.zeros(frame.depth.shape, bool)
         for index, frame in enumerate(scene.frames)
     ]
@@ -122,9 +126,10 @@ def depth_edges(frame: Frame) -> np.ndarray:
 def sky(frame: Frame) -> np.ndarray:
     """``[H,W] bool``: what is likely sky, by colour and place.
 
-    Candidates are smooth pixels (gradient under 12 grey levels a pixel), blue or bright grey, that have no depth or lie
-    beyond the frame's median depth. Sky is every connected region of them that touches the picture's upper edge and
-    covers at least 1 % of the picture. A white ceiling far away looks the same to this rule.
+    Candidates are smooth pixels (gradient under 12 grey levels a pixel) that are blue or bright grey. Sky is every
+    connected region of them that touches the picture's upper edge, covers at least 1 % of the picture and, where its
+    depth is known, lies mostly beyond the picture's median depth; thin gaps in it are closed. A white ceiling far away
+    looks the same to this rule.
     """
     red, green, blue = (channel.astype(np.int16) for channel in cv2.split(cv2.blur(frame.image, (3, 3))))
     brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
@@ -133,17 +138,21 @@ def sky(frame: Frame) -> np.ndarray:
     grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
     along_x, along_y = (cv2.Sobel(grey, cv2.CV_16S, *order, ksize=3) for order in ((1, 0), (0, 1)))
     smooth = np.maximum(np.abs(along_x), np.abs(along_y)) < 12 * 8  # the Sobel kernel weighs 8
-    known = frame.known()
-    far = ~known | (frame.depth > np.median(frame.depth[known])) if known.any() else ~known
-    candidates = ((is_blue | is_bright) & smooth & far).astype(np.uint8)
-    candidates = cv2.morphologyEx(candidates, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # cuts bridges into the scene
-    count, regions = cv2.connectedComponents(candidates, connectivity=4)
+    candidates = ((is_blue | is_bright) & smooth).astype(np.uint8)
+    opened = cv2.morphologyEx(candidates, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # cuts bridges into the scene
+    count, regions = cv2.connectedComponents(opened, connectivity=4)
     areas = np.bincount(regions.ravel(), minlength=count)
-    chosen = np.zeros(count, bool)
-    chosen[np.unique(regions[0])] = True
-    chosen &= areas >= 0.01 * regions.size
-    chosen[0] = False  # all that is no candidate
-    return chosen[regions]
+    known = frame.known()
+    far = np.median(frame.depth[known]) if known.any() else 0
+    found = np.zeros(known.shape, np.uint8)
+    for number in np.unique(regions[0]):
+        if number == 0 or areas[number] < 0.01 * regions.size:  # 0 is all that is no candidate
+            continue
+        region = regions == number
+        depths = frame.depth[region & known]
+        if not len(depths) or np.median(depths) > far:
+            found[region] = 1
+    return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)).astype(bool)
 
 
 def _countable(frame: Frame) -> np.ndarray:

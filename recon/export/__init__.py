@@ -15,8 +15,8 @@ from recon.filters import Filters, keep
 from recon.scene import Scene
 from recon.storage import replacing
 
-Writer = Callable[[Scene, list[np.ndarray], Path], None]
-"""Writes a scene, seen through the masks ``[H,W] bool`` of its frames, to a file that does not exist yet."""
+Writer = Callable[[Scene, Filters, list[np.ndarray], Path], None]
+"""Writes a scene to a file that does not exist yet, given the filters and what they leave of each frame (`keep`)."""
 
 WRITERS: dict[str, Writer] = {".glb": write_glb, ".ply": write_ply, ".npz": write_npz}
 
@@ -38,11 +38,12 @@ def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Pa
     if path.suffix.lower() not in WRITERS:
         formats = ", ".join(WRITERS)
         raise InputError(f"There is no format '{path.suffix}'; name a file {formats}, or a folder without a suffix.")
-    masks = keep(scene, filters or Filters())
+    filters = filters or Filters()
+    masks = keep(scene, filters)
     if not any(mask.any() for mask in masks):
         raise InputError("There is nothing to write: the filters hide every point; show more, then export again.")
     with replacing(path) as temporary:
-        WRITERS[path.suffix.lower()](scene, masks, temporary)
+        WRITERS[path.suffix.lower()](scene, filters, masks, temporary)
     return path
 
 

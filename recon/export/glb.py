@@ -15,6 +15,7 @@ import numpy as np
 
 from recon import geometry
 from recon.export import cloud
+from recon.filters import Filters
 from recon.scene import Frame, Scene
 
 POINTS, LINES = 0, 1  # primitive modes
@@ -23,25 +24,26 @@ CAMERA_COLOUR = [1.0, 0.35, 0.02, 1.0]
 EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1], [1, 5], [5, 2]])
 
 
-def write_glb(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
-    """Write the masked points and the cameras of frames that have any left, upright with +Y up as glTF wants it.
+def write_glb(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
+    """Write the masked points and the cameras of the chosen frames, upright with +Y up as glTF wants it.
 
-    Nodes: ``points`` and, a child of ``cameras`` for each frame, the camera with its frustum, named after the photo.
-    glTF cameras have their principal point in the centre; the frustum shows the true one.
+    Nodes: ``points`` and, children of ``cameras``, the frustum of each frame, named after the photo, and beside it the
+    camera (side by side because trimesh takes no mesh from a camera's node). glTF cameras have their principal point in
+    the centre; the frustum shows the true one.
     """
     upright_from_world = cloud.upright_from_world(scene)
-    shown = [frame for frame, mask in zip(scene.frames, masks, strict=True) if mask.any()]
+    shown = [frame for index, frame in enumerate(scene.frames) if filters.shows(index)]
     file = _Buffer()
     colours = file.add(linear_from_srgb()[cloud.colours(scene, masks)])
     attributes = {
         "POSITION": file.add(cloud.positions(scene, masks), limits=True),
         "COLOR_0": colours,
-        "_COLOR": colours,  # Blender before 5.1 loses COLOR_0 on points (glTF-Blender-IO issue 2452), but keeps this
+        "_COLOR": colours,  # Blender 4.2 loses COLOR_0 on points (glTF-Blender-IO issue 2452), but keeps this
     }
     meshes: list[Any] = [_mesh("points", attributes, POINTS, material=0)]
     nodes: list[Any] = [
         {"name": "points", "mesh": 0},
-        {"name": "cameras", "children": list(range(2, 2 + len(shown)))},
+        {"name": "cameras", "children": list(range(2, 2 + 2 * len(shown)))},
     ]
     size = frustum_size(scene)
     for index, frame in enumerate(shown):
@@ -49,13 +51,14 @@ def write_glb(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
         meshes.append(_mesh(frame.name, lines, LINES, material=1))
         upright_from_camera = upright_from_world @ frame.camera.world_from_camera @ OPENGL_FROM_OPENCV
         matrix = upright_from_camera.T.ravel().tolist()  # column by column
-        nodes.append({"name": frame.name, "mesh": index + 1, "camera": index, "matrix": matrix})
+        nodes.append({"name": frame.name, "mesh": index + 1, "matrix": matrix})
+        nodes.append({"name": f"camera of {frame.name}", "camera": index, "matrix": matrix})
     document = {
         "asset": {"version": "2.0", "generator": "Parallax"},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
-        "scenes": [{"nodes": [0, 1] if shown else [0]}],
-        "nodes": nodes if shown else nodes[:1],
+        "scenes": [{"nodes": [0, 1]}],
+        "nodes": nodes,
         "meshes": meshes,
         "cameras": [_camera(frame, size) for frame in shown],
         "materials": [_unlit("points", [1.0, 1.0, 1.0, 1.0]), _unlit("cameras", CAMERA_COLOUR)],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 
 from recon.export import cloud
+from recon.filters import Filters
 from recon.scene import Scene
 
 
-def write_npz(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
+def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
     """Write the whole scene in its own frame: OpenCV axes, pixel centres at +0.5, ``a_from_b`` takes b to a.
 
     Frames of different sizes are padded at the right and at the bottom to the largest, with zeros (``mask`` False).
@@ -34,6 +36,7 @@ def write_npz(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
     sparse_points            [P,3] float32           triangulated points in the world, P is 0 where there are none
     metric                   bool                    True where one unit is one metre
     model, settings, notes   str, JSON, [M] str      what made it, how, and what it says to the user
+    filters                  JSON                    what made ``mask``
     ======================== ======================= ==============================================================
     """
     frames = scene.frames
@@ -58,6 +61,7 @@ def write_npz(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
         "model": np.array(scene.model),
         "settings": np.array(json.dumps(scene.settings)),
         "notes": np.array(scene.notes, np.str_),
+        "filters": np.array(json.dumps(dataclasses.asdict(filters), default=sorted)),
     }
     np.savez(path, **arrays)  # type: ignore[arg-type]
 

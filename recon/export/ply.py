@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recon.export import cloud
+from recon.filters import Filters
 from recon.scene import Scene
 
 VERTEX = np.dtype(
@@ -24,7 +25,7 @@ end_header
 """
 
 
-def write_ply(scene: Scene, masks: list[np.ndarray], path: Path) -> None:
+def write_ply(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
     """Write the masked points, upright with +Y up as the viewer and the GLB have them.
 
     PLY says nothing of its axes. MeshLab, Open3D and three.js show +Y up; Blender and CloudCompare take +Z for up.

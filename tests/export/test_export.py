@@ -1,0 +1,117 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recon
+from recon.errors import InputError
+from recon.export import WRITERS, cloud
+from recon.filters import Filters, keep
+from recon.geometry import transform
+from recon.scene import Scene
+from tests.helpers import synthetic_scene, synthetic_up
+
+FORMATS = sorted(WRITERS)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_appears_under_its_name_alone(tmp_path, suffix):
+    path = tmp_path / f"ö ü{suffix}"
+    assert recon.export(synthetic_scene(), path) == path
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert recon.export(synthetic_scene(), str(path)).stat().st_size > 10_000  # again, over the old one
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_suffix_may_be_in_capitals_and_folders_are_made(tmp_path):
+    assert recon.export(synthetic_scene(), tmp_path / "new" / "OUT.PLY").read_bytes().startswith(b"ply\n")
+
+
+@pytest.mark.parametrize("name", ["scene", "scene/", "scene.v2/"])
+def test_a_path_without_suffix_is_a_folder_with_everything(tmp_path, name):
+    scene = synthetic_scene()
+    folder = recon.export(scene, f"{tmp_path}/{name}", Filters(confidence=90))
+    assert folder == tmp_path / name.rstrip("/")
+    np.testing.assert_array_equal(Scene.load(folder).frames[0].depth, scene.frames[0].depth)
+
+
+def test_unknown_formats_are_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(InputError) as error:
+        recon.export(synthetic_scene(), tmp_path / "scene.obj")
+    assert all(suffix in str(error.value) for suffix in (*FORMATS, ".obj"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_nothing_to_write(tmp_path, suffix):
+    (tmp_path / f"scene{suffix}").write_text("old")
+    for scene, filters in ((synthetic_scene(), Filters(frames=frozenset())), (Scene(), Filters())):
+        with pytest.raises(InputError, match="nothing to write"):
+            recon.export(scene, tmp_path / f"scene{suffix}", filters)
+    assert (tmp_path / f"scene{suffix}").read_text() == "old"
+
+
+SMALL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import recon
+from tests.helpers import synthetic_scene
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+folder, *names = sys.argv[1:]
+for name in names:
+    try:
+        recon.export(synthetic_scene(), Path(folder, name))
+        sys.exit(f"{name} was written")
+    except recon.InputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files, which Windows does not know")
+def test_a_write_that_fails_half_way_leaves_no_half(tmp_path):
+    names = [*(f"scene{suffix}" for suffix in FORMATS), "scene"]
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SMALL_DISK, tmp_path, *names]
+    finished = subprocess.run(command, cwd=root, check=True, text=True, stdout=subprocess.PIPE)
+    sentences = finished.stdout.splitlines()
+    assert len(sentences) == len(names)
+    assert all("cannot be written" in sentence for sentence in sentences)
+    assert not list(tmp_path.iterdir())
+
+
+# --- the points that all formats share -----------------------------------------------------------------------------
+
+
+def test_points_are_turned_upright_and_nothing_else():
+    scene = synthetic_scene(8)
+    masks = keep(scene)
+    points = cloud.positions(scene, masks)
+    in_world = np.concatenate([frame.world_points()[mask] for frame, mask in zip(scene.frames, masks, strict=True)])
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), np.linalg.norm(in_world, axis=-1), rtol=1e-5)
+    assert np.corrcoef(points[:, 1], in_world @ synthetic_up(8))[0, 1] > 0.999
+    np.testing.assert_allclose(points, transform(cloud.upright_from_world(scene), in_world), atol=1e-5)
+
+
+def test_normals_face_their_camera_and_the_floor_points_up():
+    scene = synthetic_scene(8)
+    masks = keep(scene, Filters(confidence=0, edges=False))
+    points, normals = cloud.positions(scene, masks), cloud.normals(scene, masks)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
+    upright_from_world = cloud.upright_from_world(scene)
+    centres = [transform(upright_from_world, frame.camera.centre) for frame in scene.frames]
+    towards = np.repeat(centres, 48 * 64, 0) - points
+    assert ((towards * normals).sum(-1) >= 0).all()
+    on_floor = points[:, 1] < points[:, 1].min() + 0.02
+    assert on_floor.sum() > 1000
+    assert np.median(normals[on_floor, 1]) > 0.999
+
+
+def test_normals_of_a_pointmap_turned_inside_out_still_face_the_camera():
+    scene = synthetic_scene(1)
+    frame = scene.frames[0]
+    frame.points = frame.world_points()[:, ::-1].copy()
+    masks = keep(scene, Filters(confidence=0, edges=False))
+    assert ((-cloud.positions(scene, masks) * cloud.normals(scene, masks)).sum(-1) >= 0).all()  # the camera is at 0
