@@ -80,7 +80,7 @@ def bench(request: Request, counts: Sequence[int], folder: Path | None = None) -
     Args:
         request: what to measure.
         counts: numbers of photos.
-        folder: photos to use as they are; None takes the examples, enlarged to 12 megapixels.
+        folder: photos to use as they are; None takes those of an example, enlarged to 12 megapixels.
 
     Raises:
         InputError: the folder holds too few photos, or the model cannot be loaded or run.
@@ -88,7 +88,7 @@ def bench(request: Request, counts: Sequence[int], folder: Path | None = None) -
     most = max(counts)
     with tempfile.TemporaryDirectory(prefix="parallax-bench-") as temporary:
         if folder is None:
-            photos = enlarged(photos_in(EXAMPLES), most, Path(temporary))
+            photos = enlarged(largest_set(photos_in(EXAMPLES)), most, Path(temporary))
         else:
             photos = photos_in(folder)
             if len(photos) < most:
@@ -107,6 +107,12 @@ def photos_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"There are no photos in {folder}: name a folder of photos.")
     return sorted(found, key=lambda path: (path.parent, natural_key(path)))
+
+
+def largest_set(photos: Sequence[Path]) -> list[Path]:
+    """Those of the folder that holds most of them: photos of one place, as a user would bring."""
+    folders = [path.parent for path in photos]
+    return [path for path in photos if path.parent == max(folders, key=folders.count)]
 
 
 def enlarged(sources: Sequence[Path], count: int, folder: Path) -> list[Path]:

@@ -152,7 +152,7 @@ def _add_bench(commands: Any) -> None:
     )
     command.add_argument(
         "photos", nargs="?", type=Path, metavar="FOLDER",
-        help="photos to measure with, as they are (default: the examples, enlarged to 12 megapixels)",
+        help="photos to measure with, as they are (default: an example's, enlarged to 12 megapixels)",
     )  # fmt: skip
     command.add_argument(
         "--frames", type=_counts, default=[1, 2, 4, 8, 16], metavar="N,N,...", help="numbers of photos (1,2,4,8,16)"
@@ -286,8 +286,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
     with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
         results = []
-        for index, result in enumerate(progress):
-            bar.show(f"Measured with {result.frames}", (index + 1) / len(arguments.frames))
-            results.append(result)
+        for index, count in enumerate(arguments.frames):
+            bar.show(f"Measuring with {count} of {max(arguments.frames)} photos", index / len(arguments.frames))
+            results.append(next(progress))
     print(bench.as_table(results))
     return 0

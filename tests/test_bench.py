@@ -37,6 +37,15 @@ def _numbers(row):
     return [cell.split()[0] for cell in row.split("|")[1:-1]]
 
 
+def test_photos_of_one_place_are_taken(tmp_path):
+    names = ["desk/1.jpg", "room/2.jpg", "room/10.jpg", "room/notes.txt", "room/3.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    chosen = bench.largest_set(bench.photos_in(tmp_path))
+    assert [path.relative_to(tmp_path).as_posix() for path in chosen] == ["room/2.jpg", "room/3.png", "room/10.jpg"]
+
+
 def test_enlarged_photos_are_different_and_as_heavy_as_those_of_a_camera(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp("enlarged")
     paths = bench.enlarged(bench.photos_in(folder), 3, target)
