@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import recon
+from demo.placement import place
 from recon.errors import InputError
 from recon.export import WRITERS, cloud
 from recon.filters import Filters, keep
@@ -93,6 +94,19 @@ def test_points_are_turned_upright_and_nothing_else():
     np.testing.assert_allclose(np.linalg.norm(points, axis=-1), np.linalg.norm(in_world, axis=-1), rtol=1e-5)
     assert np.corrcoef(points[:, 1], in_world @ synthetic_up(8))[0, 1] > 0.999
     np.testing.assert_allclose(points, transform(cloud.upright_from_world(scene), in_world), atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+def test_the_viewer_stands_the_same_way(frames):
+    """Its +z is the file's +y, its +y the file's -z; it scales and centres besides."""
+    scene = synthetic_scene(frames)
+    placement = place(scene.frames)
+    viewer_from_upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    np.testing.assert_allclose(
+        placement.viewer_from_world[:3, :3] / placement.scale,
+        viewer_from_upright @ cloud.upright_from_world(scene)[:3, :3],
+        atol=1e-5,
+    )
 
 
 def test_normals_face_their_camera_and_the_floor_points_up():
