@@ -1,7 +1,7 @@
 """Photos or a video in; cameras, depth and a coloured point cloud out.
 
-    >>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
-    >>> recon.export(scene, "out.glb")
+>>> scene = recon.reconstruct(["a.jpg", "b.jpg"])
+>>> recon.export(scene, "out.glb")
 """
 
 from __future__ import annotations
