@@ -27,6 +27,7 @@ RAW_SUFFIXES = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"
 MINIMUM_SIDE = 32
 MAXIMUM_PIXELS = 200_000_000
 MAXIMUM_ASPECT = 5.0
+UNKNOWN = "is of an unknown kind, or damaged at its start: give JPEG, PNG, WebP, TIFF, HEIC, AVIF, MP4, MOV or WebM"
 _TOO_LARGE = f"has {{}} pixels: make it smaller, the limit is {MAXIMUM_PIXELS // 10**6} megapixels"
 
 pillow_heif.register_heif_opener()
@@ -102,7 +103,7 @@ def read(path: Path, maximum_side: int) -> View:
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
-        raise Unreadable(name, "is not a picture or video of a kind that can be read") from error
+        raise Unreadable(name, UNKNOWN) from error
     except Image.DecompressionBombError as error:
         raise Unreadable(name, _TOO_LARGE.format("too many")) from error
     except Exception as error:  # damaged files make decoders raise almost anything

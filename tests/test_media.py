@@ -110,7 +110,7 @@ def test_a_damaged_choice_is_replaced_by_its_neighbour(tmp_path):
     (tmp_path / "0.png").write_bytes(b"damaged")
     result = read(tmp_path, maximum_views=2)
     assert names(result) == ["1.png", "9.png"]
-    assert "'0.png' was left out because it is not a picture" in " ".join(result.notes)
+    assert "'0.png' was left out because it is of an unknown kind" in " ".join(result.notes)
     assert names(read(tmp_path, maximum_views=1)) == ["1.png"]
 
 
@@ -147,7 +147,7 @@ def test_nothing_readable_ends_in_one_sentence(tmp_path):
         ([], "There is nothing to read"),
         ([""], "There is nothing to read"),
         (tmp_path / "empty.jpg", "'empty.jpg' is empty"),
-        ([tmp_path / "text.jpg"], "'text.jpg' is not a picture"),
+        ([tmp_path / "text.jpg"], "'text.jpg' is of an unknown kind"),
         (tmp_path, "None of the 2 files can be read; for one, 'empty.jpg' is empty"),
         (tmp_path / "folder", "'folder' is a folder without photos or videos"),
         ("../nowhere.jpg", "'nowhere.jpg' does not exist"),

@@ -295,16 +295,16 @@ def test_bad_files_end_in_one_sentence(tmp_path):
     Image.fromarray(four_corners(400, 300)).save(jpeg, "JPEG", quality=95)
     heic = save(tmp_path / "whole.heic", four_corners(400, 300)).read_bytes()
     contents = {
-        "text.jpg": (b"Dear diary, today I went to the sea.\n" * 20, "not a picture or video of a kind"),
+        "text.jpg": (b"Dear diary, today I went to the sea.\n" * 20, "of an unknown kind"),
         "cut.jpg": (jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "damaged or cut off"),
-        "stub.jpg": (jpeg.getvalue()[:200], "not a picture or video|damaged or cut off"),
-        "cut.heic": (heic[: len(heic) // 2], "not a picture or video|damaged or cut off"),
+        "stub.jpg": (jpeg.getvalue()[:200], "unknown kind|damaged or cut off"),
+        "cut.heic": (heic[: len(heic) // 2], "unknown kind|damaged or cut off"),
         "tiny.png": (png_header(1, 1), "1x1 pixels.*at least 32x32"),
         "huge.png": (png_header(20_000, 20_000), "20000x20000 pixels.*200 megapixels"),
         "beyond.png": (png_header(60_000, 60_000), "too many pixels.*200 megapixels"),
         "strip.png": (png_header(1000, 100), "1000x100 pixels, too long a strip.*5 times"),
-        "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture or video of a kind"),
-        "page.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not a picture or video of a kind"),
+        "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "of an unknown kind"),
+        "page.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "of an unknown kind"),
         "shot.nef": (b"II*\0 whatever", "camera raw file"),
     }
     for name, (content, message) in contents.items():

@@ -217,8 +217,8 @@ def test_videos_that_give_nothing_end_in_one_sentence(tmp_path):
     contents = {
         "index missing.mp4": (whole[: len(whole) // 2], "is a video that cannot be opened"),
         "no frames.mkv": (stream[: stream.index(b"\x1f\x43\xb6\x75")], "without frames|cannot be opened"),
-        "playlist.mp4": (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "not a picture or video of a kind"),
-        "list.mkv": (b"ffconcat version 1.0\nfile 'whole.mp4'\n", "not a picture or video of a kind"),
+        "playlist.mp4": (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "of an unknown kind"),
+        "list.mkv": (b"ffconcat version 1.0\nfile 'whole.mp4'\n", "of an unknown kind"),
     }
     for name, (content, message) in contents.items():
         (tmp_path / name).write_bytes(content)
