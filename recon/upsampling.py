@@ -39,11 +39,19 @@ def upsample_depth(depth: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def sharpen(
-    inverse: np.ndarray, image: np.ndarray, steps: int = 3, reach: int = 4, stride: int = 2, tolerance: float = 0.04
+    inverse: np.ndarray,
+    image: np.ndarray,
+    steps: int = 4,
+    reach: int = 6,
+    stride: int = 2,
+    tolerance: float = 0.015,
+    jump: float = 0.3,
+    share: float = 0.25,
 ) -> np.ndarray:
     """Mean shift (Comaniciu and Meer 2002) of inverse depth within patches of one colour.
 
-    A pixel on the soft flank between two surfaces climbs to the one that it looks like and lies nearer to.
+    A pixel on the soft flank between two surfaces climbs to the one that it looks like and lies nearer to; where
+    depth is smooth, texture must not carve steps into it.
 
     Args:
         inverse: ``[h,w] float32``, positive.
@@ -52,6 +60,8 @@ def sharpen(
         reach: of the neighbourhood, in pixels.
         stride: between the neighbours taken.
         tolerance: relative difference of inverse depth between pixels of one surface.
+        jump: relative range of inverse depth in the neighbourhood beyond which it holds two surfaces,
+        share: and how much of the excess is added to the tolerance, that pixels reach across the flank.
     """
     height, width = inverse.shape
     offsets = range(0, 2 * reach + 1, stride)
@@ -62,9 +72,10 @@ def sharpen(
         factor * _likeness(around[place], image)
         for factor, place in zip(np.outer(spatial, spatial).flat, places, strict=True)
     ]
+    excess = np.maximum(_range(inverse, reach) - jump * inverse, 0)
+    per_tolerance = 1 / (tolerance * inverse + share * excess)
     for _ in range(steps):
         around = cv2.copyMakeBorder(inverse, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-        per_tolerance = 1 / (tolerance * inverse)
         weighted, total = np.zeros_like(inverse), np.zeros_like(inverse)
         for place, weight in zip(places, weights, strict=True):
             difference = (around[place] - inverse) * per_tolerance
@@ -83,10 +94,14 @@ def edge_confidence(depth: np.ndarray, radius: int = 2, tolerance: float = 0.2) 
         radius: of the neighbourhood, in pixels.
         tolerance: the relative range of inverse depth in it at which the factor is 1/2.
     """
-    inverse = 1 / depth
+    relative_range = _range(1 / depth, radius) * depth
+    return 1 / (1 + (relative_range / np.float32(tolerance)) ** 4)
+
+
+def _range(values: np.ndarray, radius: int) -> np.ndarray:
+    """Largest less smallest value in the square of ``radius`` around each pixel of ``[H,W]``."""
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    spread = (cv2.dilate(inverse, kernel) - cv2.erode(inverse, kernel)) * depth
-    return 1 / (1 + (spread / np.float32(tolerance)) ** 2)
+    return cv2.dilate(values, kernel) - cv2.erode(values, kernel)
 
 
 _LIKENESS = (np.exp(-(np.arange(256) ** 2) / (2 * COLOUR_SIGMA**2)) + 1e-5).astype(np.float32)
