@@ -103,10 +103,18 @@ def home(frames: Sequence[Frame], placement: Placement) -> Eye:
     right = np.array([level[1], -level[0], 0.0])
     rotation = np.stack([right, np.cross(forward, right), forward], -1)
     target = np.median(points, axis=0)
-    x, y, z = ((points - target) @ rotation).T
-    tangent = np.tan(FOV / 2) * 0.94
-    distance = max(0.3, float(np.percentile(np.maximum(abs(x) / (tangent * ASPECT), abs(y) / tangent) - z, 96)))
+    for_points = np.percentile(_distances(points - target, rotation), 96)
+    for_cameras = np.median(_distances(cameras[:, :3, 3] - target, rotation)) + 0.15
+    # cameras far from all they see must not make the scene small
+    distance = float(np.clip(for_cameras, max(0.3, for_points), 1.4 * max(0.3, for_points)))
     return Eye(target - distance * forward, geometry.quaternion_from_rotation(rotation), distance, float(FOV))
+
+
+def _distances(offsets: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """How far back an eye must stand to see each of ``offsets [N,3]`` from its target."""
+    x, y, z = (offsets @ rotation).T
+    tangent = 0.94 * np.tan(FOV / 2)
+    return np.maximum(np.abs(x) / (tangent * ASPECT), np.abs(y) / tangent) - z
 
 
 def eye_of_camera(camera: Camera, size: tuple[int, int], placement: Placement) -> Eye:

@@ -48,6 +48,12 @@ UNKNOWN, GONE = 4404, 1012  # close codes: no such viewer; the viewer is no more
 TOUCH = 30.0  # seconds between two signs of life of a connected viewer
 CACHE_SWEEP, CACHE_AGE = 600, 3600  # seconds: how often Gradio's copies are looked over, how old they may get
 
+# The page has the controls, so viser's own panel goes; and the canvas, which is clear, gets the colours of the page.
+SKIN = b"""<style>
+#root .mantine-Paper-root { display: none !important }
+[data-dock-root] { background: radial-gradient(120% 90% at 50% 35%, #263149, #121826 60%, #0b0f17) }
+</style>"""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -193,8 +199,9 @@ class _Files:
                 given = await client.get(httpx.URL(f"http://127.0.0.1:{viewer.port}").copy_with(path=f"/{path}"))
             if given.status_code != 200:
                 return Response("There is no such file.", given.status_code)
-            tag = f'"{hashlib.sha256(given.content).hexdigest()[:24]}"'
-            self._kept[path] = given.headers["content-type"], tag, gzip.compress(given.content)
+            body = given.content.replace(b"</head>", SKIN + b"</head>", 1)
+            tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+            self._kept[path] = given.headers["content-type"], tag, gzip.compress(body)
         media_type, tag, body = self._kept[path]
         headers = {
             "ETag": tag,

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import rich
 import viser
-from viser import CameraFrustumHandle, FrameHandle, PointCloudHandle
+from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHandle
 
 from demo.flight import Flights
 from demo.placement import Eye, Placement, eye_of_camera, footprint, frustum_depth, home, place
@@ -95,6 +95,8 @@ class Viewer:
         self._colour = "photo"
         self._home: Eye | None = None
         self._flights = Flights(self._server)
+
+        self._server.on_client_connect(self._greet)
 
     @property
     def port(self) -> int:
@@ -327,6 +329,12 @@ class Viewer:
         for client in self._server.get_clients().values():
             if fresh or former is None or self._flights.is_at(client, former):
                 self._flights.fly(client, eye)
+
+    def _greet(self, client: ClientHandle) -> None:
+        """A page begins at the first view, whose angle suits a wide canvas; a narrow one needs more."""
+        eye = self._home
+        if eye is not None and client.camera.aspect < eye.aspect:
+            self._flights.fly(client, eye)
 
     def _clicked(self, index: int, event: viser.SceneNodePointerEvent[CameraFrustumHandle]) -> None:
         """Fly to where the frame's camera stood. The photo in its frustum lies before the near plane, out of sight."""
