@@ -26,7 +26,7 @@ end_header
 
 
 def write_ply(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
-    """Write the masked points, upright with +Y up as the viewer and the GLB have them.
+    """Write the masked points, upright with +Y up as the GLB has them.
 
     PLY says nothing of its axes. MeshLab, Open3D and three.js show +Y up; Blender and CloudCompare take +Z for up.
     Blender's import dialogue turns the cloud (Forward Axis -Z, Up Axis Y): a comment of the header says so.
