@@ -21,6 +21,8 @@ from recon.scene import View
 # Decoded pixels in all (450 MB); more pictures than that at full `maximum_side` are reduced further.
 PIXEL_BUDGET = 150_000_000
 MAXIMUM_VIEWS = 1000
+# Pictures in the container of mp4 (ISO 23008-12, AVIF 1.1, and Canon's raw files)
+PICTURE_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1 avif avis".split()) | {b"crx "}
 
 
 @dataclass
@@ -164,7 +166,7 @@ def _is_video(path: Path) -> bool:
     if not head:
         raise Unreadable(shown_name(path), "is empty (0 bytes): copy it again from where it came from")
     if head[4:8] == b"ftyp":
-        return head[8:12] not in (b"heic heix heim heis hevc hevx mif1 msf1 avif avis".split())
+        return head[8:12] not in PICTURE_BRANDS
     return (
         head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
         or head[:4] == b"\x1a\x45\xdf\xa3"
@@ -187,7 +189,8 @@ def _choose(sources: list[_Source], maximum: int | None, notes: list[str]) -> li
             kept.append(source)
         elif source.clip is None and kept and kept[-1].clip is None:
             kept[-1].substitutes.append(source.path)
-    what = "photos" if all(source.clip is None for source in sources) else "pictures and video frames"
+    photos = sum(source.clip is None for source in sources)
+    what = "photos" if photos == len(sources) else "photos and video frames" if photos else "video frames"
     notes.append(f"Of {total} {what}, {maximum} were taken, spread evenly from the first to the last.")
     return kept
 

@@ -20,9 +20,7 @@ SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".avi", ".mkv", ".3gp"})
 DEFAULT_RATE = 2.0  # samples a second
 DEFAULT_MINIMUM, DEFAULT_MAXIMUM = 8, 32  # samples a video, where the caller does not say
 REACH = 0.15  # seconds to both sides of a sample time in which the sharpest frame is sought
-PATIENCE = (
-    100  # frames in a row that fail to decode before the video counts as ended; a damaged packet fails one by one
-)
+PATIENCE = 100  # frames in a row that may fail before the video counts as ended: damaged packets fail one by one
 SEEK = 4.0  # seconds without a sample that are skipped by a seek; decoding through shorter gaps is as quick, and surer
 
 NO_FRAMES = "is a video without frames that can be decoded: record or copy it again"
@@ -134,6 +132,8 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     try:
         yield capture
+    except cv2.error as error:
+        raise Unreadable(shown_name(path), NO_FRAMES) from error
     finally:
         capture.release()
 

@@ -143,11 +143,15 @@ def test_nothing_readable_ends_in_one_sentence(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "folder").mkdir()
+    raw = tmp_path / "folder.raw" / "shot.cr3"
+    raw.parent.mkdir()
+    raw.write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
     cases = [
         ([], "There is nothing to read"),
         ([""], "There is nothing to read"),
         (tmp_path / "empty.jpg", "'empty.jpg' is empty"),
         ([tmp_path / "text.jpg"], "'text.jpg' is of an unknown kind"),
+        (raw, "'shot.cr3' is a camera raw file: export it"),
         (tmp_path, "None of the 2 files can be read; for one, 'empty.jpg' is empty"),
         (tmp_path / "folder", "'folder' is a folder without photos or videos"),
         ("../nowhere.jpg", "'nowhere.jpg' does not exist"),

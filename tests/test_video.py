@@ -116,7 +116,7 @@ def test_rates_and_numbers_of_frames(tmp_path):
     assert len(sampled(path).views) == video.DEFAULT_MINIMUM
     limited = sampled(path, frames_per_second=10, maximum_views=3)
     assert len(limited.views) == 3
-    assert "Of 30 pictures and video frames, 3 were taken" in limited.notes[0]
+    assert "Of 30 video frames, 3 were taken" in limited.notes[0]
 
 
 def test_long_videos_are_limited_and_sought_through(tmp_path):
