@@ -200,11 +200,12 @@ def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
     sender.close()
     try:
         answer = receiver.recv()
+        process.join()
     except EOFError as error:
         process.join()
         raise InputError(f"The run over {len(photos)} photos ended early (exit code {process.exitcode}).") from error
     finally:
-        process.terminate()
+        process.kill()
         process.join()
     if isinstance(answer, InputError):
         raise answer

@@ -15,6 +15,7 @@ import errno
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -242,6 +243,9 @@ def check_output(output: str) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> Model:
+    import pycolmap  # noqa: F401  # takes SIGTERM for itself when it is first imported, hence before the next line
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as at Ctrl-C, cleaning up
     return recon.load(arguments.model, arguments.device, arguments.weights)
 
 

@@ -135,11 +135,12 @@ def test_a_disk_without_space_leaves_nothing_half_written(photos, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my photos"]
 
 
-def test_ctrl_c_stops_at_once_and_leaves_nothing(photos, tmp_path):
+@pytest.mark.parametrize(("reason", "stage"), [(signal.SIGINT, "Looking"), (signal.SIGTERM, "Verifying")])
+def test_a_run_that_is_interrupted_stops_at_once_and_leaves_nothing(photos, tmp_path, reason, stage):
     process = parallax("run", *[photos[0].parent] * 8, "-o", tmp_path / "out.glb")
     lines = iter(process.stderr.readline, "")
-    assert any("Looking" in line for line in lines)
-    process.send_signal(signal.SIGINT)
+    assert any(stage in line for line in lines)
+    process.send_signal(reason)
     start = time.monotonic()
     _, complaints = process.communicate(timeout=60)
     assert time.monotonic() - start < 10
