@@ -48,14 +48,14 @@ def reconstruct(
     Raises:
         InputError: nothing among ``source`` can be read, or the model or device is unknown.
     """
+    loaded = load(model, device) if isinstance(model, str) else model
     items = [source] if isinstance(source, (str, Path)) else list(source)
-    notes: list[str] = []
     views = [item for item in items if isinstance(item, View)]
     paths = [item for item in items if not isinstance(item, View)]
-    if paths:
-        media = read(paths)
+    notes: list[str] = []
+    if paths or not views:
+        media = read(paths, maximum_views=maximum_views or loaded.card.maximum_views)
         views, notes = views + media.views, media.notes
-    loaded = load(model, device) if isinstance(model, str) else model
     scene = loaded.reconstruct(views, Options(maximum_views=maximum_views, verify=verify), progress)
     scene.notes = notes + scene.notes
     return scene
