@@ -196,7 +196,10 @@ def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, request, photos), daemon=True)
+    # Ctrl-C reaches both processes. The child inherits to ignore it; the parent ends the child.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
+    signal.signal(signal.SIGINT, handler)
     sender.close()
     try:
         answer = receiver.recv()
@@ -213,7 +216,6 @@ def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
 
 
 def _answer(sender: Connection, request: Request, photos: Sequence[Path]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
     try:
         sender.send(measure(request, photos))
     except InputError as error:
