@@ -177,4 +177,12 @@ def grow(mapping: Mapping, seed: Pair, candidates: set[int]) -> Generator[None, 
             adjusted = len(mapping.poses)
             yield from refine(mapping, refine_focal=adjusted > 2, rounds=1, iterations=15)
         yield
+    poses, points, focal = dict(mapping.poses), mapping.points.copy(), mapping.focal.copy()
     yield from refine(mapping, refine_focal=True, rounds=3, iterations=40)
+    # Few views hardly tell the focal length: how far they may move it from what was expected grows with their number.
+    limit = mapping.focal_deviation * (len(mapping.poses) - 1)
+    if (np.abs(np.log(mapping.focal / mapping.focal_prior)) > limit).any():
+        mapping.poses, mapping.points, mapping.focal = poses, points, focal
+        mapping.focal = np.where(np.abs(np.log(focal / mapping.focal_prior)) > limit, mapping.focal_prior, focal)
+        triangulate(mapping)
+        yield from refine(mapping, refine_focal=False, rounds=3, iterations=40)

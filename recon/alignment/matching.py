@@ -16,8 +16,10 @@ import pycolmap
 from recon.scene import View
 
 LONG_SIDE = 1024
+BLOCK = 512  # rows of a table of likeness, so that it stays in the processor's cache
 SEED = 1
 EPIPOLAR_ERROR = 2.5  # of an inlier, in working pixels
+LARGEST_ANGLE = 50.0  # degrees: SIFT does not recognise a thing from farther around
 
 
 @dataclass
@@ -90,14 +92,22 @@ def match(first: Features, second: Features, ratio: float = 0.85) -> np.ndarray:
     """Mutual nearest neighbours that pass Lowe's ratio test: ``[M,2] int``."""
     if min(len(first.pixels), len(second.pixels)) < 2:
         return np.zeros((0, 2), int)
-    likeness = first.descriptors @ second.descriptors.T
-    rows = np.arange(len(likeness))
-    forward, backward = likeness.argmax(1), likeness.argmax(0)
-    best = likeness[rows, forward]
-    likeness[rows, forward] = -1
-    next_best = likeness.max(1)
-    good = (backward[forward] == rows) & ((1 - best) < ratio**2 * (1 - next_best))
-    return np.stack([rows[good], forward[good]], 1)
+    nearest, good = [], []
+    for start in range(0, len(first.pixels), BLOCK):
+        likeness = first.descriptors[start : start + BLOCK] @ second.descriptors.T
+        rows = np.arange(len(likeness))
+        best = likeness.argmax(1)
+        distance = 1 - likeness[rows, best]
+        likeness[rows, best] = -1
+        nearest.append(best)
+        good.append(distance < ratio**2 * (1 - likeness.max(1)))
+    forward = np.concatenate(nearest)
+    rows = np.flatnonzero(np.concatenate(good))
+    if len(rows) == 0:
+        return np.zeros((0, 2), int)
+    backward = (second.descriptors[forward[rows]] @ first.descriptors.T).argmax(1)
+    rows = rows[backward == rows]
+    return np.stack([rows, forward[rows]], 1)
 
 
 def meaningful(inliers: int, matches: int, size: tuple[float, float], error: float = EPIPOLAR_ERROR) -> bool:
@@ -141,9 +151,26 @@ def verify_pair(
     )
     pose = found["cam2_from_cam1"] if refined is None else refined["cam2_from_cam1"]
     second_from_first = np.vstack([pose.matrix(), [0, 0, 0, 1]])
-    rays_first, rays_second = (
-        np.column_stack([camera.cam_from_img(pixels[inliers]), np.ones(int(inliers.sum()))])
-        for camera, pixels in ((cameras[first], pixels_first), (cameras[second], pixels_second))
-    )
-    angle = float(np.median(ray_angles(rays_first @ second_from_first[:3, :3].T, rays_second)))
+    rays_first = np.column_stack([cameras[first].cam_from_img(pixels_first), np.ones(len(matches))])
+    rays_second = np.column_stack([cameras[second].cam_from_img(pixels_second), np.ones(len(matches))])
+    inliers = inliers & in_front(second_from_first, rays_first, rays_second)
+    if not meaningful(int(inliers.sum()), len(matches), features[second].size):
+        return None
+    angles = ray_angles(rays_first[inliers] @ second_from_first[:3, :3].T, rays_second[inliers])
+    angle = float(np.median(angles))
+    if angle > LARGEST_ANGLE:
+        return None
     return Pair(first, second, matches[inliers], second_from_first, angle)
+
+
+def in_front(second_from_first: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """``[N] bool``: whether rays ``[N,3]`` of two cameras meet before both, or run as good as parallel."""
+    turned = first @ second_from_first[:3, :3].T
+    translation = second_from_first[:3, 3]
+    cosine = (turned * second).sum(1) / np.linalg.norm(turned, axis=1) / np.linalg.norm(second, axis=1)
+    turned, second = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (turned, second))
+    along, across = turned @ translation, second @ translation
+    # Closest points of the rays translation + a · turned and b · second (least squares), times 1 - cosine² >= 0.
+    depth_first, depth_second = cosine * across - along, across - cosine * along
+    parallel = 1 - cosine**2 < np.radians(0.1) ** 2
+    return parallel | ((depth_first > 0) & (depth_second > 0))
