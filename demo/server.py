@@ -124,6 +124,8 @@ def serve(host: str = HOST, port: int = PORT, share: bool = False) -> int:
     Raises:
         InputError: the address cannot be listened on.
     """
+    import pycolmap  # noqa: F401  (its import takes the signals for itself, so it must come before we take them)
+
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -193,6 +195,8 @@ class _Files:
 
     async def answer(self, request: Request, session: Session) -> Response:
         path = request.path_params["path"]
+        if ".." in path.split("/"):
+            return Response("There is no such file.", 404)
         if path not in self._kept:
             viewer = await asyncio.to_thread(lambda: session.viewer)
             async with httpx.AsyncClient(trust_env=False) as client:
@@ -225,7 +229,7 @@ async def _tunnel(websocket: WebSocket, session: Session) -> None:
         viewer = await asyncio.to_thread(lambda: session.viewer)
         upstream = await connect(
             f"ws://127.0.0.1:{viewer.port}", subprotocols=offered or None, compression=None, max_size=None,
-            proxy=None, ping_interval=None, close_timeout=1,
+            max_queue=2, proxy=None, ping_interval=None, close_timeout=1,
         )  # fmt: skip
     except (RuntimeError, OSError, InvalidHandshake):  # the session ends at this moment
         await websocket.accept(_first(websocket.scope["subprotocols"]))
