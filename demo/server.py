@@ -37,6 +37,7 @@ from websockets.typing import Subprotocol
 
 from demo.session import Session, Sessions
 from recon.errors import InputError
+from recon.models import CARDS
 
 if TYPE_CHECKING:
     import gradio
@@ -130,8 +131,17 @@ def serve(host: str = HOST, port: int = PORT, share: bool = False) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with running(host, port, share, quiet=False):
+        threading.Thread(target=_warm_up, daemon=True).start()
         stop.wait()
     return 0
+
+
+def _warm_up() -> None:
+    """Load the first model while the visitor is still looking for photos."""
+    from demo import job
+
+    with contextlib.suppress(InputError):  # the run that needs it says so
+        job.model(next(iter(CARDS)))
 
 
 def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-import torch
-
 from recon.errors import InputError
 from recon.models.base import Card, Model, Options, Plan, Update
 
@@ -45,6 +43,8 @@ def load(name: str = "embedded", device: str | None = None, weights: str | Path 
     """
     if name not in CARDS:
         raise InputError(f"There is no model called '{name}'; the models are: {', '.join(CARDS)}.")
+    import torch  # here, since the page must open before those seconds are spent
+
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=chosen)

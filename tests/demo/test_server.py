@@ -147,7 +147,7 @@ def test_a_threshold_at_a_million_points_shows_within_100_ms_and_50_kilobytes(
             assert len(page.points()) == sum(int(m.sum()) for m in keep(scene, Filters(confidence=confidence)))
     assert max(sizes) < 50_000
     assert np.median(waits) < 0.1
-    assert max(waits) < 0.4  # a machine that does other things as well may stumble once
+    assert max(waits) < 1  # a machine that does other things as well may stumble once
 
 
 def test_visitors_see_their_own_scene_only(server: Running, session: Session) -> None:
