@@ -15,8 +15,8 @@ from recon.filters import Filters
 HIDE = {
     "edges": "Depth edges",
     "sky": "Sky",
-    "black": "Black background",
-    "white": "White background",
+    "black": "Black",
+    "white": "White",
 }
 COLOURS = {"photo": "Photo", "confidence": "Confidence", "frame": "Frame"}
 
@@ -65,11 +65,12 @@ def layout() -> Controls:
     """Put the panel into the present column."""
     standard, look = Filters(), Look()
     confidence = gr.Slider(
-        0, 100, standard.confidence, step=2, label="Hide the least certain points", info="Percent of all points.",
-        elem_id="confidence",
+        0, 100, standard.confidence, step=2, label="Hide the least certain (%)", buttons=[], elem_id="confidence",
     )  # fmt: skip
-    point_size = gr.Slider(0.2, 4, look.point_size, step=0.1, label="Point size", elem_id="point-size")
-    colour = gr.Radio([(title, name) for name, title in COLOURS.items()], value=look.colour, label="Colour by")
+    point_size = gr.Slider(0.2, 4, look.point_size, step=0.1, label="Point size", buttons=[], elem_id="point-size")
+    colour = gr.Radio(
+        [(title, name) for name, title in COLOURS.items()], value=look.colour, label="Colour by", elem_id="colour"
+    )
     hide = gr.CheckboxGroup(
         [(title, name) for name, title in HIDE.items()],
         value=[name for name in HIDE if getattr(standard, name)],
@@ -77,8 +78,8 @@ def layout() -> Controls:
         elem_id="hide",
     )
     frames = gr.CheckboxGroup([], label="Frames shown", show_select_all=True, visible=False, elem_id="frames")
-    cameras = gr.Checkbox(look.cameras, label="Show cameras (click one to look through it)", elem_id="cameras")
-    reset = gr.Button("Reset view", size="sm")
+    cameras = gr.Checkbox(look.cameras, label="Cameras", info="Click one to look through it.", elem_id="cameras")
+    reset = gr.Button("Reset view", size="sm", elem_id="reset")
     return Controls(confidence, point_size, colour, cameras, hide, frames, reset)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import recon
@@ -125,15 +126,19 @@ class Job:
             log.exception("a run failed")
             self.error = f"The disk or the network refused ({error.strerror or error}): make room or try again."
         except Exception:  # whatever a model may raise, the visitor reads a sentence and the log keeps the trace
-            log.exception("a run failed")
-            self.error = "Something went wrong on our side: please try again, perhaps with fewer or other photos."
+            if self.session.ended:
+                state = "stopped"
+            else:
+                log.exception("a run failed")
+                self.error = "Something went wrong on our side: please try again, perhaps with fewer or other photos."
         finally:
             self._end(state)
 
     def _run(self) -> State:
         if self._unwanted():
             return "stopped"
-        loaded = model(self.model_name)
+        session, loaded = self.session, model(self.model_name)
+        _every_frame(session)  # frames hidden in the scene before are others than those of the scene to come
         self.predicted = loaded.plan(self.views, self.options).seconds
         self._began = time.monotonic()
         scene = None
@@ -143,12 +148,14 @@ class Job:
                     return "stopped"
                 scene = update.scene
                 if update.changed:
-                    self.session.viewer.show(scene, update.changed)
+                    session.viewer.show(scene, update.changed)
                 self.update, self._updated = update, time.monotonic()
         if scene is None or not scene.frames:
             raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
         scene.notes = self.notes + scene.notes
-        self.session.scene = scene
+        _every_frame(session)
+        session.viewer.show(scene, ())
+        session.scene = scene
         return "done"
 
     def _end(self, state: State) -> None:
@@ -163,11 +170,16 @@ class Job:
             session.lock.release()
 
 
+def _every_frame(session: Session) -> None:
+    session.filters = replace(session.filters, frames=None)
+    session.viewer.set_filters(session.filters)
+
+
 def _show_again(session: Session, scene: Scene | None) -> None:
     if scene is None:
         session.viewer.clear()
     else:
-        session.viewer.show(scene, tuple(range(len(scene.frames))))
+        session.viewer.show(scene)
 
 
 _line: list[Job] = []

@@ -16,6 +16,9 @@ HEADER = """
 <p>Photos in, 3D out. Everything runs on this machine, and your files are deleted when you leave.</p></div>
 """
 
+TAKE_HOME = '<h3 class="section">Take it home</h3><p class="hint">The file holds what you see.</p>'
+NO_FIGURES = "Depth and confidence of every frame appear here after a run."
+
 WELCOME = """
 <div class="welcome">
   <svg viewBox="0 0 360 170" aria-hidden="true" fill="none" stroke-linejoin="round" stroke-linecap="round">
@@ -97,8 +100,9 @@ def ended(job: Job, scene: Scene | None) -> str:
 def done(scene: Scene, seconds: float) -> str:
     """What a run gave."""
     points = sum(int(frame.known().sum()) for frame in scene.frames)
+    many = f"{points / 1e6:.1f} million" if points >= 1e6 else f"{points:,}"
     return (
-        f'<div class="status done" role="status"><b>{count(len(scene.frames), "view")}, {points:,} points</b> '
+        f'<div class="status done" role="status"><b>{count(len(scene.frames), "view")}, {many} points</b> '
         f"in {duration(seconds)}</div>"
     )
 
@@ -156,7 +160,7 @@ def plan(plan: Plan, given: int) -> str:
     notes = "".join(f"<p>{escape(note)}</p>" for note in plan.notes)
     return (
         f'<div class="plan"><b>{views}</b> · about <b>{duration(plan.seconds)}</b> · '
-        f"about <b>{gigabytes(plan.memory)}</b> of memory{notes}</div>"
+        f"<b>{gigabytes(plan.memory)}</b> memory{notes}</div>"
     )
 
 

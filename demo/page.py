@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -14,145 +13,33 @@ import gradio as gr
 
 from demo import controls, job, markup, uploads
 from demo.job import Job
+from demo.layout import Parts, layout, widgets
 from demo.pictures import thumbnail
 from demo.session import Sessions
 from demo.style import launch_options as launch_options
 from demo.visit import Visit
 from demo.visit import visit as visit_of
-from recon import CARDS, InputError, Options, photo, video
+from recon import CARDS, InputError, Options
 from recon.export import export
 
 log = logging.getLogger(__name__)
 
 Updates = dict[Any, Any]
 
-FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ"}
 SORRY = "Something went wrong on our side: please try again."
 GONE = "Your visit has ended and its files are deleted: reload the page to begin anew."
 
-PICK = """
-element.addEventListener('change', () => {
-  props.value = [...element.querySelectorAll('input:checked')].map(box => Number(box.dataset.index));
-  trigger('input');
-});
-"""
-CHOOSE = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-example]');
-  if (button) { props.value = button.dataset.example; trigger('select'); }
-});
-"""
 FETCH = "() => setTimeout(() => document.querySelector('#fetch').click(), 60)"
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-@dataclass
-class Parts:
-    """The widgets of the page, those of the panel apart."""
-
-    token: gr.BrowserState
-    files: gr.File
-    webcam: gr.Image
-    examples: gr.HTML
-    strip: gr.HTML
-    video_frames: gr.Slider
-    clear: gr.Button
-    model: gr.Dropdown
-    card: gr.HTML
-    plan: gr.HTML
-    run: gr.Button
-    cancel: gr.Button
-    status: gr.HTML
-    canvas: gr.HTML
-    welcome: gr.HTML
-    notes: gr.HTML
-    frame: gr.Slider
-    figures: gr.HTML
-    downloads: dict[str, gr.Button]
-    fetch: gr.DownloadButton
-    forget: gr.Button
-
-
 def build(sessions: Sessions) -> gr.Blocks:
     """The page of all visitors, each of whom has a session among ``sessions``; launch it with `launch_options`."""
     with gr.Blocks(title="Parallax", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as blocks:
-        parts, panel = _layout()
+        parts, panel = layout()
         _wire(blocks, parts, panel, sessions)
     return blocks
-
-
-# --- what stands where ---------------------------------------------------------------------------------------------
-
-
-def _layout() -> tuple[Parts, controls.Controls]:
-    token = gr.BrowserState(None, storage_key="parallax")
-    gr.HTML(markup.HEADER, elem_id="header")
-    with gr.Row(elem_id="bench", equal_height=False):
-        with gr.Column(elem_id="inputs", min_width=0):
-            files = gr.File(
-                file_count="multiple", label="Photos or a video", height=96, elem_id="files",
-                file_types=["image", "video", *sorted(photo.SUFFIXES | photo.RAW_SUFFIXES | video.SUFFIXES)],
-            )  # fmt: skip
-            with gr.Accordion("Take pictures with the camera", open=False):
-                webcam = gr.Image(
-                    sources=["webcam"], type="filepath", format="jpeg", label="Camera", show_label=False, buttons=[],
-                )  # fmt: skip
-            examples = gr.HTML(
-                None, pictures=markup.examples(_example_pictures()), html_template="${pictures}", js_on_load=CHOOSE,
-                visible=bool(uploads.EXAMPLES),
-            )  # fmt: skip
-            strip = gr.HTML(
-                [], pictures="", html_template="${pictures}", js_on_load=PICK, elem_id="strip", visible=False
-            )
-            video_frames = gr.Slider(2, 64, 16, step=1, label="Frames to take from a video", visible=False)
-            clear = gr.Button("Take all photos away", size="sm", visible=False)
-            first = next(iter(CARDS.values()))
-            model = gr.Dropdown([(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model")
-            card = gr.HTML(markup.card(first))
-            plan = gr.HTML("")
-            with gr.Row(elem_id="go"):
-                run = gr.Button("Reconstruct", variant="primary", interactive=False, elem_id="run")
-                cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
-            status = gr.HTML("", elem_id="status")
-        with gr.Column(elem_id="stage", min_width=0), gr.Tabs(elem_id="tabs"):
-            with gr.Tab("3D"):
-                with gr.Group(elem_id="screen"):
-                    canvas = gr.HTML("", elem_id="canvas")
-                    welcome = gr.HTML(markup.welcome(), elem_id="welcome")
-                notes = gr.HTML("", elem_id="notes")
-            with gr.Tab("Depth and confidence"):
-                frame = gr.Slider(1, 2, 1, step=1, label="Frame", visible=False, elem_id="frame")
-                figures = gr.HTML(markup.quiet("Depth and confidence of every frame appear here after a run."))
-        with gr.Column(elem_id="panel", min_width=0):
-            panel = controls.layout()
-            gr.HTML('<h3 class="section">Take it home</h3><p class="hint">The file holds what you see.</p>')
-            with gr.Row(elem_classes="pair"):
-                downloads = {
-                    suffix: gr.Button(title, size="sm", interactive=False, elem_id=f"download-{suffix}", min_width=0)
-                    for suffix, title in FORMATS.items()
-                }
-            fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
-            forget = gr.Button("Delete my photos and my scene", size="sm", elem_id="forget")
-    parts = Parts(
-        token, files, webcam, examples, strip, video_frames, clear, model, card, plan, run, cancel, status, canvas,
-        welcome, notes, frame, figures, downloads, fetch, forget,
-    )  # fmt: skip
-    return parts, panel
-
-
-def _widgets(group: Any) -> list[Any]:
-    """Every widget among the fields of a dataclass."""
-    values = [getattr(group, field.name) for field in fields(group)]
-    return [widget for value in values for widget in (value.values() if isinstance(value, dict) else [value])]
-
-
-def _example_pictures() -> dict[str, tuple[str, int]]:
-    return {
-        name: (thumbnail(photo.read(paths[len(paths) // 2], 320).image, 160), len(paths))
-        for name, paths in uploads.EXAMPLES.items()
-        if paths
-    }
 
 
 # --- what the page shows of a visit --------------------------------------------------------------------------------
@@ -204,7 +91,7 @@ def _scene(parts: Parts, panel: controls.Controls, visit: Visit) -> Updates:
 def _figures(visit: Visit, number: float) -> Any:
     scene = visit.session.scene
     if scene is None or not 1 <= number <= len(scene.frames):
-        return markup.quiet("Depth and confidence of every frame appear here after a run.")
+        return markup.quiet(markup.NO_FIGURES)
     return markup.figures(scene.frames[int(number) - 1], scene.metric)
 
 
@@ -347,7 +234,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
 
         return handled
 
-    token, everything = parts.token, [*_widgets(parts), *_widgets(panel)]
+    token, everything = parts.token, [*widgets(parts), *widgets(panel)]
     on: Callable[..., dict[str, Any]] = partial(dict, outputs=everything, concurrency_limit=None, **QUIET)
     blocks.load(enter, token, everything, concurrency_limit=None, **QUIET).then(polite(follow), token, **on())
     parts.forget.click(forget, token, everything, concurrency_limit=None, **QUIET)

@@ -31,6 +31,15 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="linear-gradient(90deg,#38bdf8,#818cf8)",
         button_primary_background_fill_hover_dark="linear-gradient(90deg,#7dd3fc,#a5b4fc)",
         button_primary_text_color_dark="#06101d",
+        button_secondary_background_fill_dark="#1c2638",
+        button_secondary_background_fill_hover_dark="#273450",
+        button_secondary_text_color_dark="#e5ebf5",
+        button_cancel_background_fill_dark="#5b1d24",
+        button_cancel_background_fill_hover_dark="#7f2a33",
+        button_cancel_text_color_dark="#ffe4e6",
+        checkbox_label_background_fill_dark="#1c2638",
+        checkbox_label_background_fill_hover_dark="#273450",
+        checkbox_label_background_fill_selected_dark="#1e3a56",
         slider_color_dark="#38bdf8",
     )  # fmt: skip
     for name, value in list(vars(chosen).items()):

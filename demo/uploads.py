@@ -11,8 +11,6 @@ from recon import InputError, media
 from recon.assets import ASSETS
 from recon.media import Media
 
-ANY_RATE = 1000.0  # frames per second: a video's own rate is lower, so that the number asked for decides
-
 Progress = Callable[[float, str], None]
 EXAMPLES = {
     folder.name: sorted(folder.glob("*.jpg"), key=media.natural_key)
@@ -22,16 +20,20 @@ EXAMPLES = {
 
 
 def add(visit: Visit, uploaded: Sequence[str | Path], progress: Progress) -> None:
-    """Store ``uploaded`` and read them after what is there already.
+    """Store ``uploaded`` and read them, in natural order, after what is there already.
 
     Raises:
-        InputError: nothing among them can be read; what was there stays.
+        InputError: nothing among them can be read, or there is no room for more; what was there stays.
     """
-    stored = [_store(visit, Path(path)) for path in uploaded]
-    more, present = media.read(stored, progress=progress), visit.media
-    ticked = visit.ticked + [len(present.views) + i for i in range(len(more.views))]
-    visit.take(Media(present.views + more.views, present.notes + more.notes))
-    visit.ticked = ticked
+    if sum(view.image.size for view in visit.media.views) > 3 * media.PIXEL_BUDGET:
+        raise InputError("No more pictures fit into memory: remove those you have first.")
+    stored = [_store(visit, path) for path in sorted(map(Path, uploaded), key=media.natural_key)]
+    more = media.read(stored, progress=progress)
+    with visit.lock:  # two uploads of one visitor may end at once
+        present = visit.media
+        ticked = visit.ticked + [len(present.views) + i for i in range(len(more.views))]
+        visit.take(Media(present.views + more.views, present.notes + more.notes))
+        visit.ticked = ticked
 
 
 def replace_by_example(visit: Visit, name: str, progress: Progress) -> None:
@@ -54,8 +56,7 @@ def resample_videos(visit: Visit, frames: int, progress: Progress) -> None:
             fresh.views.append(view)
         elif view.path not in done:
             done.add(view.path)
-            read = media.read(view.path, maximum_views=frames, frames_per_second=ANY_RATE, progress=progress)
-            fresh.views += read.views
+            fresh.views += media.read(view.path, frames_per_video=frames, progress=progress).views
     visit.take(fresh)
 
 

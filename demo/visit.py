@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Visit:
         job: the run under way, or the last one.
         status: the line under the button, as HTML; a run under way writes its own.
         look: how the viewer draws.
+        lock: held while the pictures change.
     """
 
     session: Session
@@ -39,6 +41,7 @@ class Visit:
     job: Job | None = None
     status: str = ""
     look: Look = Look()
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def media(self) -> Media:

@@ -1,0 +1,138 @@
+"""What stands where on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+
+from demo import controls, markup, uploads
+from demo.pictures import thumbnail
+from recon import CARDS, photo, video
+
+FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ"}
+
+# The boxes tell the value what the visitor ticks; where the server sets the value, the boxes follow.
+PICK = """
+const boxes = () => [...element.querySelectorAll('input')];
+watch(['pictures', 'value'], () => boxes().forEach(box => {
+  box.checked = props.value.includes(Number(box.dataset.index));
+}));
+element.addEventListener('change', () => {
+  props.value = boxes().filter(box => box.checked).map(box => Number(box.dataset.index));
+  trigger('input');
+});
+"""
+CHOOSE = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-example]');
+  if (button) { props.value = button.dataset.example; trigger('select'); }
+});
+"""
+
+
+@dataclass
+class Parts:
+    """The widgets of the page, those of the panel apart."""
+
+    token: gr.BrowserState
+    files: gr.File
+    webcam: gr.Image
+    examples: gr.HTML
+    strip: gr.HTML
+    video_frames: gr.Slider
+    clear: gr.Button
+    model: gr.Dropdown
+    card: gr.HTML
+    plan: gr.HTML
+    run: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    canvas: gr.HTML
+    welcome: gr.HTML
+    notes: gr.HTML
+    frame: gr.Slider
+    figures: gr.HTML
+    downloads: dict[str, gr.Button]
+    fetch: gr.DownloadButton
+    forget: gr.Button
+
+
+def layout() -> tuple[Parts, controls.Controls]:
+    """Put all widgets into the present page: inputs on the left, the scene, the panel on the right."""
+    token = gr.BrowserState(None, storage_key="parallax")
+    gr.HTML(markup.HEADER, elem_id="header", padding=False)
+    with gr.Row(elem_id="bench", equal_height=False):
+        with gr.Column(elem_id="inputs", min_width=0):
+            with gr.Column(elem_id="upper", min_width=0):
+                files = gr.File(
+                    file_count="multiple", label="Photos or a video", show_label=False, height=84, elem_id="files",
+                    file_types=["image", "video", *sorted(photo.SUFFIXES | photo.RAW_SUFFIXES | video.SUFFIXES)],
+                )  # fmt: skip
+                examples = gr.HTML(
+                    None, pictures=markup.examples(_example_pictures()), html_template="${pictures}",
+                    js_on_load=CHOOSE, visible=bool(uploads.EXAMPLES), elem_id="examples",
+                )  # fmt: skip
+                with gr.Accordion("Use the camera", open=False, elem_id="camera"):
+                    webcam = gr.Image(
+                        sources=["webcam"], type="filepath", format="jpeg", label="Camera", show_label=False,
+                        buttons=[], elem_id="webcam",
+                    )  # fmt: skip
+                strip = gr.HTML(
+                    [], pictures="", html_template="${pictures}", js_on_load=PICK, elem_id="strip", visible=False
+                )
+                video_frames = gr.Slider(
+                    2, 64, 16, step=1, label="Frames of the video", visible=False, buttons=[], elem_id="video-frames"
+                )
+                clear = gr.Button("Remove all pictures", size="sm", visible=False, elem_id="clear")
+                first = next(iter(CARDS.values()))
+                model = gr.Dropdown(
+                    [(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model",
+                    elem_id="model", filterable=False,
+                )  # fmt: skip
+                card = gr.HTML(markup.card(first))
+            with gr.Column(elem_id="lower", min_width=0):
+                plan = gr.HTML("", elem_id="plan")
+                with gr.Row(elem_id="go"):
+                    run = gr.Button("Reconstruct", variant="primary", interactive=False, elem_id="run")
+                    cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
+                status = gr.HTML("", elem_id="status")
+        with gr.Column(elem_id="stage", min_width=0), gr.Tabs(elem_id="tabs"):
+            with gr.Tab("3D"):
+                with gr.Column(elem_id="screen", min_width=0):
+                    canvas = gr.HTML("", elem_id="canvas")
+                    welcome = gr.HTML(markup.welcome(), elem_id="welcome")
+                notes = gr.HTML("", elem_id="notes")
+            with gr.Tab("Depth and confidence"):
+                frame = gr.Slider(1, 2, 1, step=1, label="Frame", visible=False, buttons=[], elem_id="frame")
+                figures = gr.HTML(markup.quiet(markup.NO_FIGURES), elem_id="figures")
+        with gr.Column(elem_id="panel", min_width=0):
+            panel = controls.layout()
+            gr.HTML(markup.TAKE_HOME)
+            with gr.Row(elem_classes="pair"):
+                downloads = {
+                    suffix: gr.Button(title, size="sm", interactive=False, elem_id=f"download-{suffix}", min_width=0)
+                    for suffix, title in FORMATS.items()
+                }
+            fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
+            forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
+    parts = Parts(
+        token, files, webcam, examples, strip, video_frames, clear, model, card, plan, run, cancel, status, canvas,
+        welcome, notes, frame, figures, downloads, fetch, forget,
+    )  # fmt: skip
+    return parts, panel
+
+
+def widgets(group: Parts | controls.Controls) -> list[Any]:
+    """Every widget of the group."""
+    values = [getattr(group, field.name) for field in fields(group)]
+    return [widget for value in values for widget in (value.values() if isinstance(value, dict) else [value])]
+
+
+def _example_pictures() -> dict[str, tuple[str, int]]:
+    return {
+        name: (thumbnail(photo.read(paths[len(paths) // 2], 320).image, 160), len(paths))
+        for name, paths in uploads.EXAMPLES.items()
+        if paths
+    }
