@@ -28,7 +28,16 @@ INPUT_AREA = 192 * 256  # pixels of a view as the network was trained
 FRAME_AREA = 4 * INPUT_AREA  # pixels of a frame: crisper clouds and pictures than the network's own
 Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
 Result = TypeVar("Result")
-LOOKED, PLACED = 0.2, 0.25  # of a run: where the network has seen all, where the first points stand
+
+# What a run takes, fitted to runs over 1 to 64 views of 640 x 480 pixels on an AMD EPYC with AVX-512, torch 2.13, one
+# thread: seconds of one core, and the process's largest resident set.
+LOOK_SECONDS, LOOK_SECONDS_PER_PAIR = 0.17, 0.0046  # a view's own blocks; attention between any two views
+PLACE_SECONDS = 0.06
+VERIFY_SECONDS, VERIFY_SECONDS_PER_PAIR = 0.1, 0.055  # features of a view; matching two views
+MATCHED_PER_VIEW = 11  # of long sequences, not all pairs are matched
+MEMORY, MEMORY_PER_VIEW = 700_000_000, 15_000_000
+THREAD_EFFICIENCY = 0.65  # what n threads do, over n times what one does
+GPU_SPEED = 20  # of the network over one core; a cautious guess, not measured
 
 
 @dataclass
@@ -68,39 +77,52 @@ class Embedded(Model):
         """See `Model.plan`."""
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+        count = len(views)
         limit = max(1, min(options.maximum_views or self.card.maximum_views, self.card.maximum_views))
-        chosen = spread(len(views), limit)
+        chosen = spread(count, limit)
         notes = []
-        if len(chosen) < len(views):
-            notes.append(f"Of {len(views)} views, {len(chosen)} are used, spread evenly from the first to the last.")
+        if len(chosen) < count:
+            notes.append(f"Of {count} views, {len(chosen)} are used, spread evenly from the first to the last.")
         return Plan(
             views=chosen,
             size=max((network_size(*views[i].size) for i in chosen), key=math.prod),
             precision="float32",
-            memory=int(5e8 + 4e7 * len(chosen)),
-            seconds=0.2 + 0.3 * len(chosen) + 0.006 * len(chosen) ** 2,
+            memory=MEMORY + MEMORY_PER_VIEW * len(chosen) + sum(view.image.nbytes for view in views),
+            seconds=sum(self.predict_seconds(len(chosen), options)),
             notes=tuple(notes),
         )
+
+    def predict_seconds(self, count: int, options: Options) -> tuple[float, float, float]:
+        """Of looking at, placing and verifying ``count`` views."""
+        cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
+        look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
+        matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
+        verify = VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched if options.verify is not False else 0.0
+        return look / (cores if self.device.type == "cpu" else GPU_SPEED), PLACE_SECONDS * count, verify / cores
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
         """See `Model.stream`. All frames are placed right after the network's one pass."""
         plan = self.plan(views, options)
         chosen = [views[i] for i in plan.views]
         scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
+        look_seconds, place_seconds, verify_seconds = self.predict_seconds(len(chosen), options)
+        looked = look_seconds / (look_seconds + place_seconds + verify_seconds)
+        placed = looked * (look_seconds + place_seconds) / look_seconds
+
         yield Update("Looking", 0.0, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
-        looks = yield from relay(self.look(chosen), "Looking", 0.0, LOOKED, scene)
+        looks = yield from relay(self.look(chosen), "Looking", 0.0, looked, scene)
 
         focals = focal_lengths(chosen, looks)
         for i, (view, look, focal) in enumerate(zip(chosen, looks, focals, strict=True)):
             scene.frames.append(place(view, plan.views[i], look, focal))
-            fraction = LOOKED + (PLACED - LOOKED) * (i + 1) / len(chosen)
+            fraction = looked + (placed - looked) * (i + 1) / len(chosen)
             yield Update("Placing", fraction, f"Placed {view.name}", scene, (i,))
 
         changed: tuple[int, ...] = ()
         if options.verify is not False:
             from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
 
-            changed = yield from relay(verify(scene, views), "Verifying", PLACED, 1.0, scene)
+            changed = yield from relay(verify(scene, views), "Verifying", placed, 1.0, scene)
         yield Update("Finishing", 1.0, "Done", scene, changed)
 
     @torch.inference_mode()
