@@ -175,11 +175,16 @@ def test_models_are_listed_with_their_licences(capsys):
 
 
 def test_version_and_help_are_answered(capsys):
-    for arguments, answer in [(["--version"], r"parallax \d+\.\d+"), (["run", "--help"], "--confidence")]:
+    for arguments, answer in [
+        (["--version"], r"parallax \d+\.\d+"),
+        (["--help"], r"run .*serve "),
+        (["run", "--help"], "--confidence"),
+        (["serve", "--help"], "--port"),  # from an entry point
+    ]:
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments)
         assert stop.value.code == 0
-        assert re.search(answer, capsys.readouterr().out)
+        assert re.search(answer, capsys.readouterr().out, re.DOTALL)
 
 
 def test_evaluation_prints_json_and_nothing_else(scene, tmp_path, capsys):
