@@ -26,6 +26,7 @@ from recon.networks.layers.rotary import grid_positions, rotary_angles
 from recon.networks.layers.transformer import Block
 
 STRIDE = 16
+POSITION_OCTAVES = 8
 Gelu = partial(nn.GELU, approximate="tanh")
 
 
@@ -291,9 +292,6 @@ def attend_across_views(block: nn.Module, tokens: list[Tensor], rotary: list[tup
     )
     parts = block(joined, (cosines, sines)).split([group.shape[1] * group.shape[2] for group in tokens], 1)
     return [part.unflatten(1, group.shape[1:3]) for part, group in zip(parts, tokens, strict=True)]
-
-
-POSITION_OCTAVES = 8
 
 
 def fourier_positions(height: int, width: int, device: torch.device) -> Tensor:
