@@ -12,7 +12,8 @@ import numpy as np
 import pycolmap
 
 from recon.alignment.bundle import Mapping, adjust
-from recon.alignment.matching import SEED, Features, Pair, ray_angles
+from recon.alignment.matching import Features
+from recon.alignment.twoview import SEED, Pair, ray_angles
 
 REPROJECTION_ERROR = 4.0  # of an inlier, in working pixels
 PNP_ERROR = 8.0
@@ -155,8 +156,7 @@ def seed_pairs(pairs: Sequence[Pair]) -> list[Pair]:
 def grow(mapping: Mapping, seed: Pair, candidates: set[int]) -> Generator[None, None, None]:
     """Map from one pair: register, triangulate, adjust, until no view of ``candidates`` fits any more; in place."""
     mapping.poses = {seed.first: np.eye(4), seed.second: seed.second_from_first.copy()}
-    mapping.points[:], mapping.used[:] = np.nan, False
-    triangulate(mapping)
+    triangulate(mapping, everything=True)
     yield from refine(mapping, refine_focal=False, rounds=1)
     refused: set[int] = set()
     adjusted = 2

@@ -9,7 +9,8 @@ import numpy as np
 
 from recon import geometry
 from recon.alignment.depth import sample
-from recon.alignment.matching import Features, Pair, meaningful, transform_pixels
+from recon.alignment.matching import Features, transform_pixels
+from recon.alignment.twoview import Pair, meaningful
 from recon.scene import Frame
 
 DEPTH_ERROR = 10.0  # of an inlier, in working pixels: depth maps are rougher than triangulated points

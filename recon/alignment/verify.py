@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -21,17 +22,17 @@ from recon.alignment.bundle import Mapping
 from recon.alignment.matching import (
     LONG_SIDE,
     Features,
-    Pair,
     extract,
     match,
     transform_pixels,
-    verify_pair,
     working_size,
 )
+from recon.alignment.twoview import Pair, verify_pair
 from recon.scene import Frame, Scene, View
 
 CONFIDENCE = {"mapped": 1.0, "pair": 0.5, "depth": 0.5, "guess": 0.2}  # times the network's, by how a view was placed
 USUAL_FOCAL = 0.9 * LONG_SIDE  # of phones and cameras that do not say
+SEEDS = 3  # pairs to start mapping from, in turn, until all views are mapped
 EXHAUSTIVE = 20  # up to so many views, all pairs are matched
 Progress = Generator[tuple[float, str], None, None]
 
@@ -124,9 +125,14 @@ class _Stage:
         wanted = candidate_pairs(len(self.views))
         cameras = [self.mapping.camera(index) for index in range(len(self.views))]
 
+        depths = [
+            depth_fit.sample(frame.depth, transform_pixels(to_frame, features.pixels))
+            for frame, to_frame, features in zip(self.frames, self.frame_from_working, self.features, strict=True)
+        ]
+
         def work(pair: tuple[int, int]) -> tuple[np.ndarray, Pair | None]:
             matches = match(self.features[pair[0]], self.features[pair[1]])
-            return matches, verify_pair(*pair, self.features, matches, cameras)
+            return matches, verify_pair(*pair, self.features, matches, cameras, depths)
 
         with ThreadPoolExecutor(2) as pool:
             for done, (pair, (matches, verified)) in enumerate(zip(wanted, pool.map(work, wanted), strict=True)):
@@ -142,8 +148,21 @@ class _Stage:
         if not self.pairs:
             return
         views = set(range(len(self.views)))
-        for _ in mapper.grow(mapping, mapper.seed_pairs(self.pairs)[0], views):
-            yield 0.7 + 0.2 * len(mapping.poses) / len(views), f"Mapped {len(mapping.poses)} of {len(views)} views"
+        seeds = mapper.seed_pairs(self.pairs)
+        best, fraction = (0, 0), 0.7
+        for _ in range(min(SEEDS, len(seeds))):
+            # Next to the strongest pair, one that shows what the best mapping so far leaves out.
+            seed = next((pair for pair in seeds if {pair.first, pair.second} - self.mapping.poses.keys()), seeds[0])
+            seeds.remove(seed)
+            trial = replace(mapping, focal=mapping.focal_prior.copy(), points=mapping.points.copy(), poses={})
+            for _ in mapper.grow(trial, seed, views):
+                fraction = max(fraction, 0.7 + 0.2 * len(trial.poses) / len(views))
+                yield fraction, f"Mapped {len(trial.poses)} of {len(views)} views"
+            merit = len(trial.poses), int(trial.used.sum())
+            if merit > best:
+                best, self.mapping = merit, trial
+            if len(trial.poses) == len(views):
+                break
 
     def finish(self) -> tuple[int, ...]:
         if len(self.frames) < 2:
