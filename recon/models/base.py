@@ -111,7 +111,7 @@ class Model(ABC):
     card: Card
 
     @abstractmethod
-    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:  # noqa: B008
+    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:
         """What a run over ``views`` on this model's device will take, and how it is made to fit.
 
         Raises:
@@ -119,7 +119,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """Reconstruct, yielding as frames appear and improve; closing the generator stops the run and frees its memory.
 
         The last update has fraction 1 and the finished scene.
@@ -131,7 +131,7 @@ class Model(ABC):
     def reconstruct(
         self,
         views: Sequence[View],
-        options: Options = Options(),  # noqa: B008
+        options: Options = Options(),
         progress: Callable[[Update], Any] | None = None,
     ) -> Scene:
         """Drain `stream`, calling ``progress`` at each update, and return the finished scene."""
