@@ -62,7 +62,7 @@ class Flights:
                 camera.position = (1 - part) * start + part * goal.position
                 camera.fov = (1 - part) * start_fov + part * fov
                 if progress == 1:
-                    camera.look_at, camera.near = goal.look_at, goal.near
+                    camera.up_direction, camera.look_at, camera.near = goal.up, goal.look_at, goal.near
             client.flush()
             time.sleep(1 / 60)
         flight.under_way = False

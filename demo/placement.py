@@ -69,6 +69,15 @@ class Eye:
         """``[3]``, the centre of orbiting."""
         return self.position + self.distance * geometry.rotation_from_quaternion(self.wxyz)[:, 2]
 
+    @property
+    def up(self) -> np.ndarray:
+        """``[3]``, the axis of orbiting: of those that leave the picture as it is, the one nearest to +z."""
+        rotation = geometry.rotation_from_quaternion(self.wxyz)
+        up = np.array([0.0, 0.0, 1.0]) - rotation[2, 0] * rotation[:, 0]
+        if up @ -rotation[:, 1] < 0.05:  # on its head, or straight up or down
+            return -rotation[:, 1]
+        return up / np.linalg.norm(up)
+
 
 def place(frames: Sequence[Frame]) -> Placement:
     """Up is +z, the cameras look along +y on average, the median depth is 1, the median point is the origin."""
@@ -91,7 +100,7 @@ def home(frames: Sequence[Frame], placement: Placement) -> Eye:
     cameras = placement.camera(_cameras(frames))
     points, _, confidence = _sample(frames)
     if len(points):
-        points = placement.point(points[confidence >= np.percentile(confidence, 30)])
+        points = placement.point(points[confidence >= np.percentile(confidence, 40)])
     else:
         points = cameras[:, :3, 3] + cameras[:, :3, 2]
     forward = _mean_forward(cameras)
@@ -103,7 +112,7 @@ def home(frames: Sequence[Frame], placement: Placement) -> Eye:
     right = np.array([level[1], -level[0], 0.0])
     rotation = np.stack([right, np.cross(forward, right), forward], -1)
     target = np.median(points, axis=0)
-    for_points = np.percentile(_distances(points - target, rotation), 96)
+    for_points = np.percentile(_distances(points - target, rotation), 93)
     for_cameras = np.median(_distances(cameras[:, :3, 3] - target, rotation)) + 0.15
     # cameras far from all they see must not make the scene small
     distance = float(np.clip(for_cameras, max(0.3, for_points), 1.4 * max(0.3, for_points)))

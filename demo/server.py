@@ -33,6 +33,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from demo.session import Session, Sessions
@@ -254,7 +255,9 @@ async def _tunnel(websocket: WebSocket, session: Session) -> None:
         await upstream.close()
         if websocket.client_state is WebSocketState.CONNECTED:
             with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it has left in this moment
-                await websocket.close(upstream.close_code or GONE)
+                code = upstream.close_code
+                unsendable = (CloseCode.NO_STATUS_RCVD, CloseCode.ABNORMAL_CLOSURE)
+                await websocket.close(GONE if code is None or code in unsendable else code)
 
 
 async def _down(upstream: ClientConnection, websocket: WebSocket) -> None:

@@ -107,9 +107,14 @@ class Session:
                 target.touch(exist_ok=False)  # claims the name, so that two uploads at once never share it
             except FileExistsError:
                 continue
-            shutil.copyfile(uploaded, target)
-            if move:
-                uploaded.unlink(missing_ok=True)
+            try:
+                if move:
+                    shutil.move(uploaded, target)
+                else:
+                    shutil.copyfile(uploaded, target)
+            except OSError:
+                target.unlink()  # half a file is no file
+                raise
             return target
         raise FileExistsError(f"too many files called {uploaded.name}")
 

@@ -94,6 +94,7 @@ class Viewer:
         self._size, self._factor = 0.01, 1.0
         self._colour = "photo"
         self._home: Eye | None = None
+        self._stopped = False
         self._flights = Flights(self._server)
 
         self._server.on_client_connect(self._greet)
@@ -124,6 +125,8 @@ class Viewer:
                 everything up to date and sends nothing where it is already.
         """
         with self._lock, self._server.atomic():
+            if self._stopped:
+                return
             fresh = scene is not self._source
             self._source = scene
             # the model goes on changing the scene while filters are moved
@@ -148,8 +151,9 @@ class Viewer:
         self.show(Scene(), ())
 
     def stop(self) -> None:
-        """Close the server; its memory is free once the viewer is dropped."""
+        """Close the server; its memory is free once the viewer is dropped. Nothing is shown any more."""
         with self._lock:
+            self._stopped = True
             self._source = self._scene = Scene()
             self._grid, self._home = None, None
             self._levels, self._chunks, self._frusta = [], {}, {}

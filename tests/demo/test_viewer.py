@@ -341,6 +341,8 @@ def test_a_click_on_a_frustum_flies_to_its_camera_and_reset_flies_back(viewer: V
     assert page.camera["SetCameraFovMessage"] == pytest.approx(eye.fov, abs=1e-3)
     viewer.reset_view()
     page.wait_for(lambda: np.allclose(page.camera[POSITION], page.first_view[POSITION], atol=1e-4))
+    page.settle()
+    np.testing.assert_allclose(page.camera["SetCameraUpDirectionMessage"], [0, 0, 1], atol=1e-6)
 
 
 def test_an_eye_that_the_visitor_has_moved_stays_when_the_scene_grows(viewer: Viewer, page: Page) -> None:
