@@ -14,6 +14,7 @@ import numpy as np
 from recon.scene import View
 
 LONG_SIDE = 1024
+LIKELY_PATCHES = 0.15  # of a picture
 BLOCK = 512  # rows of a table of likeness, so that it stays in the processor's cache
 
 
@@ -64,13 +65,26 @@ def extract(view: View, limit: int = 4096) -> Features:
     return Features(size, pixels[:limit], descriptors[:limit].astype(np.float32))
 
 
-def match(first: Features, second: Features, ratio: float = 0.85) -> np.ndarray:
-    """Mutual nearest neighbours that pass Lowe's ratio test: ``[M,2] int``."""
+def match(
+    first: Features, second: Features, ratio: float = 0.85, patches: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Mutual nearest neighbours that pass Lowe's ratio test: ``[M,2] int``.
+
+    Args:
+        first: features of one view.
+        second: features of another.
+        ratio: of the distances to the nearest and the second nearest, at most.
+        patches: of both views, ``[h,w,C]`` unit descriptors on a grid over the whole picture, or None. Where given, a
+            feature is only compared with those in the `LIKELY_PATCHES` that its own patch is most like, so that what
+            looks the same elsewhere does not compete.
+    """
     if min(len(first.pixels), len(second.pixels)) < 2:
         return np.zeros((0, 2), int)
     nearest, good = [], []
+    patch_first, patch_second, likely = _likely_patches(first, second, patches)
     for start in range(0, len(first.pixels), BLOCK):
         likeness = first.descriptors[start : start + BLOCK] @ second.descriptors.T
+        likeness[~likely[patch_first[start : start + BLOCK]][:, patch_second]] = -1
         rows = np.arange(len(likeness))
         best = likeness.argmax(1)
         distance = 1 - likeness[rows, best]
@@ -81,6 +95,24 @@ def match(first: Features, second: Features, ratio: float = 0.85) -> np.ndarray:
     rows = np.flatnonzero(np.concatenate(good))
     if len(rows) == 0:
         return np.zeros((0, 2), int)
-    backward = (second.descriptors[forward[rows]] @ first.descriptors.T).argmax(1)
-    rows = rows[backward == rows]
+    likeness = second.descriptors[forward[rows]] @ first.descriptors.T
+    likeness[~likely.T[patch_second[forward[rows]]][:, patch_first]] = -1
+    rows = rows[likeness.argmax(1) == rows]
     return np.stack([rows, forward[rows]], 1)
+
+
+def _likely_patches(
+    first: Features, second: Features, patches: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The patch of each feature of both views ``[N] int``, and which patches to compare ``[P,Q] bool``."""
+    if patches is None:
+        return np.zeros(len(first.pixels), int), np.zeros(len(second.pixels), int), np.ones((1, 1), bool)
+    indices = []
+    for features, grid in zip((first, second), patches, strict=True):
+        rows, columns = grid.shape[:2]
+        place = (features.pixels / np.array(features.size) * [columns, rows]).astype(int)
+        indices.append(np.clip(place[:, 1], 0, rows - 1) * columns + np.clip(place[:, 0], 0, columns - 1))
+    likeness = patches[0].reshape(-1, patches[0].shape[-1]) @ patches[1].reshape(-1, patches[1].shape[-1]).T
+    keep = max(1, round(LIKELY_PATCHES * likeness.shape[1]))
+    least = np.partition(likeness, -keep, axis=1)[:, -keep, None]
+    return indices[0], indices[1], likeness >= least

@@ -41,6 +41,7 @@ def verify(
     scene: Scene,
     views: Sequence[View],
     *,
+    patches: Sequence[np.ndarray] | None = None,
     exif_deviation: float = 0.05,
     focal_deviation: float = 0.2,
 ) -> Generator[tuple[float, str], None, tuple[int, ...]]:
@@ -54,13 +55,15 @@ def verify(
     Args:
         scene: of any model; ``frame.view`` indexes ``views``.
         views: the views given to the model.
+        patches: for each frame ``[h,w,C]`` unit descriptors on a grid over its whole picture, by which patches that
+            show the same thing are alike; None where the model has none. They guide the matching.
         exif_deviation: of the logarithm of a focal length that the file states.
         focal_deviation: of the logarithm of one that it does not.
 
     Returns:
         Indices of the frames that changed.
     """
-    stage = _Stage(scene, views, exif_deviation, focal_deviation)
+    stage = _Stage(scene, views, patches, exif_deviation, focal_deviation)
     yield from stage.find_features()
     yield from stage.match_pairs()
     yield from stage.map_views()
@@ -71,8 +74,15 @@ def verify(
 class _Stage:
     """The state of one run; everything is indexed by frame."""
 
-    def __init__(self, scene: Scene, views: Sequence[View], exif_deviation: float, focal_deviation: float) -> None:
-        self.scene, self.frames = scene, scene.frames
+    def __init__(
+        self,
+        scene: Scene,
+        views: Sequence[View],
+        patches: Sequence[np.ndarray] | None,
+        exif_deviation: float,
+        focal_deviation: float,
+    ) -> None:
+        self.scene, self.frames, self.patches = scene, scene.frames, patches
         self.views = [views[frame.view] for frame in scene.frames]
         self.network = np.array([frame.camera.world_from_camera for frame in self.frames], np.float64)
         self.frame_from_working = [
@@ -131,8 +141,16 @@ class _Stage:
         ]
 
         def work(pair: tuple[int, int]) -> tuple[np.ndarray, Pair | None]:
-            matches = match(self.features[pair[0]], self.features[pair[1]])
-            return matches, verify_pair(*pair, self.features, matches, cameras, depths)
+            first, second = (self.features[index] for index in pair)
+            matches, verified = np.zeros((0, 2), int), None
+            if self.patches is not None:
+                likely = self.patches[pair[0]], self.patches[pair[1]]
+                matches = match(first, second, patches=likely)
+                verified = verify_pair(*pair, self.features, matches, cameras, depths)
+            if verified is None:  # patches may be mistaken
+                matches = match(first, second)
+                verified = verify_pair(*pair, self.features, matches, cameras, depths)
+            return matches, verified
 
         with ThreadPoolExecutor(2) as pool:
             for done, (pair, (matches, verified)) in enumerate(zip(wanted, pool.map(work, wanted), strict=True)):
