@@ -122,7 +122,8 @@ class Embedded(Model):
         if options.verify is not False:
             from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
 
-            changed = yield from relay(verify(scene, views), "Verifying", placed, 1.0, scene)
+            verifying = verify(scene, views, patches=[look.descriptors for look in looks])
+            changed = yield from relay(verifying, "Verifying", placed, 1.0, scene)
         yield Update("Finishing", 1.0, "Done", scene, changed)
 
     @torch.inference_mode()
