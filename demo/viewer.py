@@ -5,9 +5,9 @@ one level hang under one parent: ``/points/<level>/<frame>``. The slider shows a
 percentiles of the whole scene's confidence (`recon.filters.confidence_levels`), so at every multiple of `Viewer.step`
 the viewer shows exactly what `recon.filters.keep` keeps.
 
-The scene is drawn in coordinates of the viewer's own (`Placement`): up is +z, the median distance of a point from its
-camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices: a point is stored relative to the
-camera that saw it, where half precision errs by less than a quarter of a pixel of a 1,000-pixel focal length.
+The scene is drawn in coordinates of the viewer's own (`demo.placement.Placement`): up is +z, the median distance of a
+point from its camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices: a point is stored
+relative to the camera that saw it, where half precision errs by less than half a pixel of a focal length of 1,000.
 """
 
 from __future__ import annotations
@@ -26,36 +26,17 @@ import viser
 from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHandle
 
 from demo.flight import Flights
-from demo.placement import Eye, Placement, eye_of_camera, footprint, frustum_depth, home, place
-from recon.filters import Filters, confidence_levels, static_keep
+from demo.grid import STEPS, Grid, survey
+from demo.placement import Eye, eye_of_camera, footprint, frustum_depth, home, place
+from recon.filters import Filters, static_keep
 from recon.scene import Frame, Scene
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
 
-MAXIMUM_NODES = 1500
-MAXIMUM_POINTS = 3_000_000  # of a scene with more, an even selection is drawn
-STEPS = (2, 4, 5, 10, 20)  # percent between levels; all divide the default threshold of 20
 PICTURE = 160  # pixels, long side of a frustum's photo
 FAR = 1000.0
 FIRST_HUE, GOLDEN = 0.58, 0.618034
 NEUTRAL = (120, 130, 145)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How points are dealt out to nodes: the same for all frames drawn.
-
-    Attributes:
-        placement: of the world in the viewer.
-        step: percent between two levels.
-        levels: ``[100 / step + 1] float32``, the least confidence of each level.
-        share: of a frame's points that are drawn, up to 1.
-    """
-
-    placement: Placement
-    step: int
-    levels: np.ndarray
-    share: float
 
 
 @dataclass
@@ -96,7 +77,6 @@ class Viewer:
         self._home: Eye | None = None
         self._stopped = False
         self._flights = Flights(self._server)
-
         self._server.on_client_connect(self._greet)
 
     @property
@@ -137,8 +117,10 @@ class Viewer:
                 self._remove(index)
             if not indices:
                 return
-            grid = self._survey(keep_placement=self._grid is not None and wanted != indices)
-            if self._grid is None or wanted == indices or self._stale(grid, exact=not wanted):
+            # while a scene grows it stays in its place
+            placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
+            grid = survey(self._scene, placement)
+            if wanted == indices or not self._grid or not self._grid.suits(grid, exactly=not wanted):
                 self._lay(grid)
                 wanted = indices
             for index in sorted(wanted):
@@ -199,24 +181,6 @@ class Viewer:
 
     # --- points ------------------------------------------------------------------------------------------------------
 
-    def _survey(self, keep_placement: bool) -> Grid:
-        frames = self._scene.frames
-        step = next((step for step in STEPS if (100 // step + 1) * len(frames) <= MAXIMUM_NODES), STEPS[-1])
-        levels = confidence_levels(self._scene, range(0, 101, step))
-        pixels = sum(frame.depth.size for frame in frames)
-        placement = self._grid.placement if keep_placement and self._grid else place(frames)
-        return Grid(placement, step, levels, min(1.0, MAXIMUM_POINTS / max(1, pixels)))
-
-    def _stale(self, fresh: Grid, exact: bool) -> bool:
-        """Whether what is drawn lies too far from ``fresh``: at all, or by more than a step."""
-        drawn = self._grid
-        assert drawn is not None
-        if drawn.step != fresh.step or drawn.share > 1.5 * fresh.share:
-            return True
-        if exact:
-            return not np.array_equal(drawn.levels, fresh.levels) or drawn.share != fresh.share
-        return bool((drawn.levels[2:] < fresh.levels[1:-1]).any() or (drawn.levels[:-2] > fresh.levels[1:-1]).any())
-
     def _lay(self, grid: Grid) -> None:
         """Take ``grid`` for all that is drawn from now on."""
         for parent in self._levels[len(grid.levels) :]:
@@ -234,11 +198,8 @@ class Viewer:
     def _draw_points(self, index: int) -> None:
         grid, frame = self._grid, self._scene.frames[index]
         assert grid is not None
-        kept = static_keep(frame, self._filters)
-        if grid.share < 1:
-            kept &= _even(kept.shape, grid.share)
-        # levels of an earlier survey may all lie above a new frame's confidence; bytes sort fastest
-        level = np.searchsorted(grid.levels[1:], frame.confidence[kept], side="right").astype(np.uint8)
+        kept = static_keep(frame, self._filters) & grid.drawn(frame.depth.shape)
+        level = grid.level(frame.confidence[kept])  # bytes, which sort fastest
         order = np.argsort(level, kind="stable")
         offsets = grid.placement.offsets(frame.world_points()[kept][order], frame.camera.centre)
         offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
@@ -326,6 +287,8 @@ class Viewer:
         """Take the pages that show a new scene, or that nobody has turned since the last one, to the first view."""
         assert self._grid is not None
         former, eye = self._home, home(self._scene.frames, self._grid.placement)
+        if former is not None and not fresh and np.allclose(former.position, eye.position, atol=1e-3):
+            return
         self._home = eye
         first = self._server.initial_camera
         first.position, first.look_at, first.fov = eye.position, eye.look_at, eye.fov
@@ -365,9 +328,3 @@ def _frame_colour(index: int) -> np.ndarray:
     """``[3] uint8``: hues in golden steps, so that neighbours differ."""
     hue = round(180 * ((FIRST_HUE + index * GOLDEN) % 1))
     return cv2.cvtColor(np.array([[[hue, 150, 235]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-
-
-def _even(shape: tuple[int, ...], share: float) -> np.ndarray:
-    """``[H,W] bool``, about ``share`` of the pixels, without clumps or rows (the R2 sequence as a dither)."""
-    y, x = np.indices(shape)
-    return (0.75487767 * x + 0.56984029 * y) % 1 < share

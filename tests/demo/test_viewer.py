@@ -250,7 +250,10 @@ def test_a_page_that_comes_later_sees_the_same(viewer: Viewer, page: Page) -> No
 def test_many_frames_get_fewer_steps_not_thousands_of_nodes(viewer: Viewer, page: Page) -> None:
     one = synthetic_scene(1, 12, 16).frames[0]
     scene = Scene([replace(one, view=index) for index in range(64)])
+    viewer.show(synthetic_scene(3))
+    finer = viewer.step
     viewer.show(scene)
+    assert viewer.step > finer
     page.settle()
     assert len(page.clouds()) <= 1500
     assert 20 % viewer.step == 0
@@ -263,7 +266,7 @@ def test_many_frames_get_fewer_steps_not_thousands_of_nodes(viewer: Viewer, page
 def test_more_points_than_a_browser_likes_are_thinned_evenly(
     viewer: Viewer, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("demo.viewer.MAXIMUM_POINTS", 2000)
+    monkeypatch.setattr("demo.grid.MAXIMUM_POINTS", 2000)
     scene = synthetic_scene(4)
     viewer.show(scene)
     viewer.set_filters(Filters(confidence=0, edges=False))
