@@ -65,7 +65,7 @@ def layout() -> Controls:
     """Put the panel into the present column."""
     standard, look = Filters(), Look()
     confidence = gr.Slider(
-        0, 100, standard.confidence, step=2, label="Hide the least certain (%)", buttons=[], elem_id="confidence",
+        0, 100, standard.confidence, step=2, label="Hide uncertain points", buttons=[], elem_id="confidence",
     )  # fmt: skip
     point_size = gr.Slider(0.2, 4, look.point_size, step=0.1, label="Point size", buttons=[], elem_id="point-size")
     colour = gr.Radio(

@@ -84,7 +84,7 @@ def running(job: Job) -> str:
     if job.update is None:
         return busy("Starting", 0.0, f"about {duration(job.predicted)}" if job.predicted else "")
     left = job.seconds_left
-    time_left = f"about {duration(max(1, round(left)))} left" if left > 0.5 else "almost there"
+    time_left = f"about {count(round(left), 'second')} left" if left > 0.5 else "almost there"
     return busy(job.update.stage.capitalize(), job.update.fraction, f"{job.update.message} · {time_left}")
 
 
@@ -180,7 +180,7 @@ def figures(frame: Frame, metric: bool) -> str:
         '<div class="figures">'
         f'<figure><figcaption>{escape(frame.name)}</figcaption><img src="{address(frame.image)}" alt="photo"></figure>'
         + _figure("Depth", unit, depth_chart(frame))
-        + _figure("Confidence", "the model's own scale, more is better", confidence_chart(frame))
+        + _figure("Confidence", "more is better", confidence_chart(frame))
         + "</div>"
     )
 

@@ -21,6 +21,7 @@ from demo.visit import Visit
 from demo.visit import visit as visit_of
 from recon import CARDS, InputError, Options
 from recon.export import export
+from recon.media import Media
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,10 @@ def _inputs(parts: Parts, visit: Visit) -> Updates:
     """The visitor's pictures, and what a run over them will take."""
     views, working = visit.media.views, visit.working
     pictures = markup.strip([thumbnail(view.image) for view in views], [view.name for view in views], visit.ticked)
-    videos = visit.videos
-    frames = sum(view.path == videos[0] for view in views) if videos else 16
+    frames = visit.frames_per_video
     return {
         parts.strip: gr.HTML(visit.ticked, pictures=pictures, visible=bool(views)),
-        parts.video_frames: gr.Slider(visible=bool(videos), value=frames),
+        parts.video_frames: gr.Slider(visible=frames > 0, value=max(frames, 2)),
         parts.clear: gr.Button(visible=bool(views)),
         parts.run: gr.Button(interactive=bool(visit.ticked) and not working, visible=not working),
         parts.cancel: gr.Button(visible=working),
@@ -141,10 +141,11 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
 
     async def resample(visit: Visit, frames: int) -> AsyncIterator[Updates]:
         async for updates in reading(visit, partial(uploads.resample_videos, visit, int(frames))):
+            updates.pop(parts.video_frames, None)  # it may be on its way to another number already
             yield updates
 
     async def take_away(visit: Visit) -> AsyncIterator[Updates]:
-        visit.session.media, visit.ticked = None, []
+        visit.take(Media(), [])
         yield _inputs(parts, visit)
 
     async def tick(visit: Visit, ticked: list[int]) -> AsyncIterator[Updates]:
@@ -241,7 +242,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
     parts.files.upload(polite(add), [token, parts.files], **on())
     parts.webcam.input(polite(add), [token, parts.webcam], **on())
     parts.examples.select(polite(take_example), [token, parts.examples], **on())
-    parts.video_frames.release(polite(resample), [token, parts.video_frames], **on())
+    parts.video_frames.input(polite(resample), [token, parts.video_frames], **on(trigger_mode="always_last"))
     parts.clear.click(polite(take_away), token, **on())
     parts.strip.input(polite(tick), [token, parts.strip], **on(trigger_mode="always_last"))
     parts.model.input(polite(choose), [token, parts.model], **on())

@@ -32,7 +32,7 @@ def add(visit: Visit, uploaded: Sequence[str | Path], progress: Progress) -> Non
     with visit.lock:  # two uploads of one visitor may end at once
         present = visit.media
         ticked = visit.ticked + [len(present.views) + i for i in range(len(more.views))]
-        visit.take(Media(present.views + more.views, present.notes + more.notes))
+        visit.take(Media(present.views + more.views, present.notes + more.notes), visit.files + stored)
         visit.ticked = ticked
 
 
@@ -44,20 +44,12 @@ def replace_by_example(visit: Visit, name: str, progress: Progress) -> None:
     """
     if name not in EXAMPLES:
         raise InputError("There is no such example: choose one of those shown.")
-    visit.take(media.read(EXAMPLES[name], progress=progress))
+    visit.take(media.read(EXAMPLES[name], progress=progress), EXAMPLES[name])
 
 
 def resample_videos(visit: Visit, frames: int, progress: Progress) -> None:
-    """Take ``frames`` frames of each video, in the video's place."""
-    fresh = Media(notes=list(visit.media.notes))
-    done: set[Path] = set()
-    for view in visit.media.views:
-        if view.time is None or view.path is None:
-            fresh.views.append(view)
-        elif view.path not in done:
-            done.add(view.path)
-            fresh.views += media.read(view.path, frames_per_video=frames, progress=progress).views
-    visit.take(fresh)
+    """Take ``frames`` frames of each video; everything is read again, and ticked."""
+    visit.take(media.read(visit.files, frames_per_video=frames, progress=progress))
 
 
 def _store(visit: Visit, path: Path) -> Path:

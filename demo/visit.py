@@ -28,6 +28,7 @@ class Visit:
     Attributes:
         session: files, viewer, scene.
         model: name of the chosen one.
+        files: what ``session.media`` was read from.
         ticked: indices into ``session.media.views`` to use.
         job: the run under way, or the last one.
         status: the line under the button, as HTML; a run under way writes its own.
@@ -37,6 +38,7 @@ class Visit:
 
     session: Session
     model: str = next(iter(CARDS))
+    files: list[Path] = field(default_factory=list)
     ticked: list[int] = field(default_factory=list)
     job: Job | None = None
     status: str = ""
@@ -48,15 +50,17 @@ class Visit:
         """What was read of the visitor's files; empty before any."""
         return self.session.media or Media()
 
-    def take(self, media: Media) -> None:
-        """Use ``media`` from now on, all of it."""
+    def take(self, media: Media, files: list[Path] | None = None) -> None:
+        """Use ``media`` from now on, all of it, read from ``files`` (None: from the same as before)."""
         self.session.media = media
         self.ticked = list(range(len(media.views)))
+        self.files = self.files if files is None else files
 
     @property
-    def videos(self) -> list[Path]:
-        """Those among the files that are videos."""
-        return list(dict.fromkeys(view.path for view in self.media.views if view.time is not None and view.path))
+    def frames_per_video(self) -> int:
+        """How many pictures the first video gave; 0 where there is no video."""
+        paths = [view.path for view in self.media.views if view.time is not None]
+        return paths.count(paths[0]) if paths else 0
 
     @property
     def working(self) -> bool:
