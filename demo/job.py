@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Literal
 
 import recon
-from demo.session import Session
+from demo.session import Session, return_memory
 from recon import InputError, Model, Options, Scene, Update, View
 
 log = logging.getLogger(__name__)
@@ -168,6 +168,7 @@ class Job:
             self.update, self.views = None, []
             self.state = state
             session.lock.release()
+            return_memory()
 
 
 def _every_frame(session: Session) -> None:
