@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import recon
-from recon import bench, storage
+from recon import storage
 from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
@@ -285,6 +285,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    from recon import bench  # brings torch, which most commands need later or not at all
+
     request = bench.Request(
         arguments.model, arguments.device, arguments.weights, Options(verify=arguments.verify), arguments.repeat
     )
