@@ -1,4 +1,4 @@
-"""Fit a depth map to points that geometry has triangulated: one robust scale, then a smooth correction.
+"""Fit a depth map to points that geometry has triangulated: one robust scale, a smooth correction, then a local one.
 
 The logarithm of the correction is a low polynomial of the pixel and of the depth itself. Each term costs as much as
 the prior says it should, so that few points move little and many points move what they see; depth keeps its sign.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 NOISE = 0.12  # of one cell's log-ratio
-DEVIATIONS = np.array([0.3, 0.15, 0.15, 0.08, 0.08, 0.08, 0.15])  # of the terms 1, x, y, x², xy, y², log depth
+DEVIATIONS = np.array([0.5, 0.3, 0.3, 0.15, 0.15, 0.15, 0.3])  # of the terms 1, x, y, x², xy, y², log depth
 CELLS = 12  # points in one cell of this grid count once: a texture of a thousand points is not a thousand facts
+GRID = 16  # cells of the local correction along the longer side
+DEPTH_CELL = 0.15  # of log-depth
+PATIENCE = 0.05  # the weight of no correction in each of those cells
 MINIMUM = 4  # points, to fit even a scale
 
 
@@ -64,6 +67,63 @@ def fit(depth: np.ndarray, pixels: np.ndarray, target: np.ndarray) -> np.ndarray
     correction = terms(columns + 0.5, rows + 0.5, np.log(depth[known])) @ coefficients
     # Away from all points the polynomial knows nothing: it stays within what it said where it was asked.
     correction = np.clip(correction, seen.min(), seen.max())
+    places = np.stack([columns + 0.5, rows + 0.5], -1)
+    correction += local_correction(
+        pixels, log_depth, residual - design @ coefficients, places, np.log(depth[known]), (width, height)
+    )
     fitted = np.zeros(depth.shape, np.float32)
     fitted[known] = depth[known] * np.exp(scale + correction)
     return fitted
+
+
+def local_correction(
+    pixels: np.ndarray,
+    log_depth: np.ndarray,
+    residual: np.ndarray,
+    places: np.ndarray,
+    log_depth_there: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """What the points around a place still ask for, ``[M]``: a smooth average that does not cross depth edges.
+
+    A bilateral grid over pixel and log-depth (Chen, Paris and Durand 2007): residuals are added to its cells, blurred,
+    and read back; the weight `PATIENCE` of a residual of 0 in every cell lets it fade where points are few.
+
+    Args:
+        pixels: ``[N,2]`` of the points.
+        log_depth: ``[N]`` of the map at the points.
+        residual: ``[N]`` still missing in log-depth.
+        places: ``[M,2]`` pixels to correct.
+        log_depth_there: ``[M]`` of the map at those.
+        size: ``(width, height)`` of the map.
+    """
+    low = min(log_depth.min(), log_depth_there.min())
+    high = max(log_depth.max(), log_depth_there.max())
+    cell = max(size) / GRID
+    shape = (int(size[0] / cell) + 2, int(size[1] / cell) + 2, int((high - low) / DEPTH_CELL) + 2)
+
+    def coordinates(pixels: np.ndarray, log_depth: np.ndarray) -> np.ndarray:
+        return np.stack([pixels[:, 0] / cell, pixels[:, 1] / cell, (log_depth - low) / DEPTH_CELL])
+
+    index = tuple(np.minimum(np.rint(coordinates(pixels, log_depth)).astype(int), np.array(shape)[:, None] - 1))
+    grid = np.zeros((2, *shape))
+    belief = 1 / (1 + (residual / (3 * NOISE)) ** 2) ** 2  # a point far off is more often a false one
+    np.add.at(grid[0], index, belief * residual)
+    np.add.at(grid[1], index, belief)
+    # A thousand points in one cell are not a thousand facts.
+    grid /= np.sqrt(np.maximum(grid[1], 1))
+    for axis in (1, 2, 3):
+        ends = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+        before, middle, after = (
+            np.take(np.pad(grid, ends), range(start, start + grid.shape[axis]), axis) for start in range(3)
+        )
+        grid = (before + 2 * middle + after) / 4
+    field = grid[0] / (grid[1] + PATIENCE)
+    here = coordinates(places, log_depth_there)
+    floor = np.minimum(here.astype(int), np.array(shape)[:, None] - 2)
+    part = here - floor
+    value = np.zeros(len(places))
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod([part[a] if corner[a] else 1 - part[a] for a in range(3)], axis=0)
+        value += weight * field[tuple(floor[a] + corner[a] for a in range(3))]
+    return value

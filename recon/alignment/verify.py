@@ -91,6 +91,7 @@ class _Stage:
         self.features: list[Features] = []
         self.matches: dict[tuple[int, int], np.ndarray] = {}
         self.pairs: list[Pair] = []
+        self.scale = 1.0  # the network's unit over the mapping's
         self.mapping = self._empty_mapping(exif_deviation, focal_deviation)
 
     def _empty_mapping(self, exif_deviation: float, focal_deviation: float) -> Mapping:
@@ -234,42 +235,68 @@ class _Stage:
         for index, pose in mapping.poses.items():
             world[index] = geometry.invert(pose)
             world[index, :3, 3] *= scale
-        self.sparse = mapping.points[np.isfinite(mapping.points[:, 0])] * scale
-        self.scene.sparse_points = self.sparse.astype(np.float32)
+        self.scale = scale
         for index in mapping.poses:
-            pixels, depth = self._points_in_frame(index)
-            fitted = depth_fit.fit(self.frames[index].depth, pixels, depth * scale)
-            if fitted is not None:
-                self.frames[index].depth = fitted
             self.frames[index].camera.world_from_camera = world[index]
+            self._fit_depth(index)
         return {index: "mapped" for index in mapping.poses}
 
+    def _fit_depth(self, index: int) -> None:
+        pixels, depth = self._points_in_frame(index)
+        fitted = depth_fit.fit(self.frames[index].depth, pixels, depth * self.scale)
+        if fitted is not None:
+            self.frames[index].depth = fitted
+
     def _place_rest(self, how: dict[int, str], world: np.ndarray) -> None:
-        """Place what mapping left out, the best connected first; each placed view helps the next."""
+        """Place what mapping left out, the best connected first; each placed view helps the next.
+
+        A view placed relative to a guess is a guess too, though the two may fit each other.
+        """
         intrinsics = [self._working_intrinsics(index) for index in range(len(self.frames))]
-        for index in how:
-            self.frames[index].camera.world_from_camera = world[index]
+        strength = np.zeros(len(self.frames))
+        for pair in self.pairs:
+            strength[[pair.first, pair.second]] += len(pair.matches)
         while len(how) < len(self.frames):
-            rest = [index for index in range(len(self.frames)) if index not in how]
-            placed = sorted(how)
-            for index in rest:
-                known = (index, placed, self.frames, self.features, self.frame_from_working, intrinsics)
-                pose, way = placement.by_pair(*known, self.pairs), "pair"
-                if pose is None:
-                    pose, way = placement.by_depth(*known, self.matches), "depth"
-                if pose is not None:
-                    break
-            else:
-                index, way = rest[0], "guess"
-                pose = placement.by_network(index, placed, self.network, world)
+            rest = sorted(set(range(len(self.frames))) - how.keys(), key=lambda index: -strength[index])
+            sure = [index for index in sorted(how) if how[index] != "guess"]
+            unsure = [index for index in sorted(how) if how[index] == "guess"]
+            found = self._connect(rest, sure, intrinsics)
+            if found is None:
+                found = self._connect(rest, unsure, intrinsics)
+                if found is None:
+                    known = sure or unsure
+                    near = min(rest, key=lambda index: min(abs(index - other) for other in known))
+                    found = near, "guess", placement.by_network(near, known, self.network, world)
+                found = found[0], "guess", found[2]
+            index, way, pose = found
             world[index], how[index] = pose, way
             self.frames[index].camera.world_from_camera = pose
+            if way != "guess" and self.mapping.poses:
+                in_mapping = geometry.rigid(pose[:3, :3], pose[:3, 3] / self.scale)
+                self.mapping.poses[index] = geometry.invert(in_mapping)
+                mapper.triangulate(self.mapping)
+                self._fit_depth(index)
+
+    def _connect(
+        self, rest: Sequence[int], placed: Sequence[int], intrinsics: Sequence[np.ndarray]
+    ) -> tuple[int, str, np.ndarray] | None:
+        """The first view of ``rest`` that a pair or depth ties to a placed one, how, and its ``world_from_camera``."""
+        for index in rest:
+            known = (index, placed, self.frames, self.features, self.frame_from_working, intrinsics)
+            pose = placement.by_pair(*known, self.pairs)
+            if pose is not None:
+                return index, "pair", pose
+            pose = placement.by_depth(*known, self.matches)
+            if pose is not None:
+                return index, "depth", pose
+        return None
 
     def _express_in_first(self, world: np.ndarray) -> None:
         first_from_world = geometry.invert(world[0])
         world[:] = first_from_world @ world
-        if self.scene.sparse_points is not None:
-            self.scene.sparse_points = geometry.transform(first_from_world, self.scene.sparse_points).astype(np.float32)
+        if self.mapping.poses:
+            points = self.mapping.points[np.isfinite(self.mapping.points[:, 0])] * self.scale
+            self.scene.sparse_points = geometry.transform(first_from_world, points).astype(np.float32)
 
     def _note(self, how: dict[int, str]) -> None:
         guessed = [self.frames[index].name for index in sorted(how) if how[index] == "guess"]
