@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from demo import controls, job, markup, uploads
+from demo import controls, job, markup, style, uploads
 from demo.job import Job
 from demo.layout import Parts, layout, widgets
 from demo.pictures import thumbnail
 from demo.session import Sessions
-from demo.style import launch_options as launch_options
 from demo.visit import Visit
 from demo.visit import visit as visit_of
 from recon import CARDS, InputError, Options
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Updates = dict[Any, Any]
 
+FULL = "The disk is full: free some space, then try again."
 SORRY = "Something went wrong on our side: please try again."
 GONE = "Your visit has ended and its files are deleted: reload the page to begin anew."
 
@@ -41,6 +43,19 @@ def build(sessions: Sessions) -> gr.Blocks:
         parts, panel = layout()
         _wire(blocks, parts, panel, sessions)
     return blocks
+
+
+def launch_options() -> dict[str, Any]:
+    """What `gr.Blocks.launch` needs to know of this page."""
+    return {**style.launch_options(), "app_kwargs": {"exception_handlers": {OSError: _disk_refused}}}
+
+
+async def _disk_refused(request: Request, error: Exception) -> Response:
+    """Answer an upload that the disk cannot take; Gradio shows the visitor the words."""
+    if getattr(error, "errno", None) != errno.ENOSPC:
+        raise error
+    log.error("the disk is full")
+    return PlainTextResponse(FULL, 507)
 
 
 # --- what the page shows of a visit --------------------------------------------------------------------------------
@@ -223,7 +238,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
                 sentence = str(error)
             except OSError as error:
                 log.exception("the disk refused")
-                sentence = "The disk is full: please come back later." if error.errno == errno.ENOSPC else SORRY
+                sentence = FULL if error.errno == errno.ENOSPC else SORRY
             except Exception:
                 log.exception("an event failed")
                 sentence = SORRY

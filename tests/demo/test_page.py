@@ -241,7 +241,7 @@ def test_the_page_asks_nobody_else_and_hides_its_wiring(sessions: Sessions) -> N
     assert isinstance(blocks, gr.Blocks)
     assert blocks.analytics_enabled is False
     assert {fn.api_visibility for fn in blocks.fns.values()} == {"private"}
-    assert "http" not in style.launch_options()["css"]
+    assert "http" not in page.launch_options()["css"]
 
 
 def test_filters_and_downloads_never_wait_for_a_run(sessions: Sessions) -> None:
