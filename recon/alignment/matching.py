@@ -80,23 +80,29 @@ def match(
     """
     if min(len(first.pixels), len(second.pixels)) < 2:
         return np.zeros((0, 2), int)
-    nearest, good = [], []
     patch_first, patch_second, likely = _likely_patches(first, second, patches)
-    for start in range(0, len(first.pixels), BLOCK):
-        likeness = first.descriptors[start : start + BLOCK] @ second.descriptors.T
-        likeness[~likely[patch_first[start : start + BLOCK]][:, patch_second]] = -1
-        rows = np.arange(len(likeness))
-        best = likeness.argmax(1)
-        distance = 1 - likeness[rows, best]
-        likeness[rows, best] = -1
-        nearest.append(best)
-        good.append(distance < ratio**2 * (1 - likeness.max(1)))
-    forward = np.concatenate(nearest)
-    rows = np.flatnonzero(np.concatenate(good))
+    forward = np.zeros(len(first.pixels), int)
+    good = np.zeros(len(first.pixels), bool)
+    for patch, candidates in enumerate(likely):
+        columns = np.flatnonzero(candidates[patch_second])
+        if len(columns) == 0:
+            continue
+        others = second.descriptors[columns]
+        members = np.flatnonzero(patch_first == patch)
+        for rows in np.split(members, range(BLOCK, len(members), BLOCK)):
+            likeness = first.descriptors[rows] @ others.T
+            best = likeness.argmax(1)
+            here = np.arange(len(rows))
+            distance = 1 - likeness[here, best]
+            likeness[here, best] = -1
+            forward[rows] = columns[best]
+            good[rows] = distance < ratio**2 * (1 - likeness.max(1))
+    rows = np.flatnonzero(good)
     if len(rows) == 0:
         return np.zeros((0, 2), int)
     likeness = second.descriptors[forward[rows]] @ first.descriptors.T
-    likeness[~likely.T[patch_second[forward[rows]]][:, patch_first]] = -1
+    if patches is not None:
+        likeness[~likely.T[patch_second[forward[rows]]][:, patch_first]] = -1
     rows = rows[likeness.argmax(1) == rows]
     return np.stack([rows, forward[rows]], 1)
 
