@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -38,7 +39,6 @@ class Parts:
 
     token: gr.BrowserState
     files: gr.File
-    webcam: gr.Image
     examples: gr.HTML
     strip: gr.HTML
     video_frames: gr.Slider
@@ -75,10 +75,7 @@ def layout() -> tuple[Parts, controls.Controls]:
                     js_on_load=CHOOSE, visible=bool(uploads.EXAMPLES), elem_id="examples",
                 )  # fmt: skip
                 with gr.Accordion("Use the camera", open=False, elem_id="camera"):
-                    webcam = gr.Image(
-                        sources=["webcam"], type="filepath", format="jpeg", label="Camera", show_label=False,
-                        buttons=[], elem_id="webcam",
-                    )  # fmt: skip
+                    gr.HTML(markup.CAMERA, js_on_load=Path(__file__).with_name("camera.js").read_text())
                 strip = gr.HTML(
                     [], pictures="", html_template="${pictures}", js_on_load=PICK, elem_id="strip", visible=False
                 )
@@ -118,7 +115,7 @@ def layout() -> tuple[Parts, controls.Controls]:
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     parts = Parts(
-        token, files, webcam, examples, strip, video_frames, clear, model, card, plan, run, cancel, status, canvas,
+        token, files, examples, strip, video_frames, clear, model, card, plan, run, cancel, status, canvas,
         welcome, notes, frame, figures, downloads, fetch, forget,
     )  # fmt: skip
     return parts, panel

@@ -16,6 +16,11 @@ HEADER = """
 <p>Photos in, 3D out. Everything runs on this machine, and your files are deleted when you leave.</p></div>
 """
 
+CAMERA = """
+<div class="camera"><video playsinline muted hidden></video>
+<div><button type="button">Start the camera</button><button type="button" hidden>Take a picture</button></div>
+<p role="status" class="hint"></p></div>
+"""
 TAKE_HOME = '<h3 class="section">Take it home</h3><p class="hint">The file holds what you see.</p>'
 NO_FIGURES = "Depth and confidence of every frame appear here after a run."
 

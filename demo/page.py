@@ -143,11 +143,10 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         visit.status = ""
         yield {parts.status: "", **await asyncio.to_thread(_inputs, parts, visit)}
 
-    async def add(visit: Visit, uploaded: Sequence[str] | str | None) -> AsyncIterator[Updates]:
-        paths = [uploaded] if isinstance(uploaded, str) else list(uploaded or [])
-        yield {parts.files: None, parts.webcam: None}
-        if paths:
-            async for updates in reading(visit, partial(uploads.add, visit, paths)):
+    async def add(visit: Visit, uploaded: Sequence[str] | None) -> AsyncIterator[Updates]:
+        yield {parts.files: None}
+        if uploaded:
+            async for updates in reading(visit, partial(uploads.add, visit, uploaded)):
                 yield updates
 
     async def take_example(visit: Visit, name: str) -> AsyncIterator[Updates]:
@@ -255,7 +254,6 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
     blocks.load(enter, token, everything, concurrency_limit=None, **QUIET).then(polite(follow), token, **on())
     parts.forget.click(forget, token, everything, concurrency_limit=None, **QUIET)
     parts.files.upload(polite(add), [token, parts.files], **on())
-    parts.webcam.input(polite(add), [token, parts.webcam], **on())
     parts.examples.select(polite(take_example), [token, parts.examples], **on())
     parts.video_frames.input(polite(resample), [token, parts.video_frames], **on(trigger_mode="always_last"))
     parts.clear.click(polite(take_away), token, **on())

@@ -62,7 +62,14 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=[
+                "--no-sandbox",
+                "--use-gl=angle",
+                "--use-angle=swiftshader",
+                "--enable-unsafe-swiftshader",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
         )
         yield browser
         browser.close()
@@ -170,6 +177,17 @@ def test_cancel_stops_the_run_and_one_can_begin_again(visitor: Callable[[], Page
     expect(page.locator("#cancel")).to_be_visible()
     page.click("#cancel")
     expect(page.locator("#status")).to_contain_text("Stopped", timeout=30_000)
+    page.context.close()
+
+
+def test_the_camera_adds_pictures(visitor: Callable[[], Page]) -> None:
+    page = visitor()
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Start the camera").click()
+    for number in (1, 2):
+        page.get_by_role("button", name="Take a picture").click()
+        expect(page.locator("#strip label")).to_have_count(number, timeout=30_000)
+    expect(page.locator("#run")).to_be_enabled()
     page.context.close()
 
 
