@@ -7,6 +7,7 @@ Everything here is in *working pixels*: those of the photo resized so that its l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from recon.scene import View
 
 LONG_SIDE = 1024
+EXHAUSTIVE = 20  # up to so many views, all pairs are matched
 LIKELY_PATCHES = 0.15  # of a picture
 BLOCK = 512  # rows of a table of likeness, so that it stays in the processor's cache
 
@@ -63,6 +65,16 @@ def extract(view: View, limit: int = 4096) -> Features:
         pixels, descriptors = pixels[inside], descriptors[inside]
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-12))
     return Features(size, pixels[:limit], descriptors[:limit].astype(np.float32))
+
+
+def candidate_pairs(count: int) -> list[tuple[int, int]]:
+    """Pairs of views to match: all of a few; of many, neighbours and ever fewer of those farther apart."""
+    if count <= EXHAUSTIVE:
+        return list(combinations(range(count), 2))
+    gaps = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]
+    near = {(i, i + gap) for gap in gaps for i in range(count - gap)}
+    every = max(2, count // 8)
+    return sorted(near | set(combinations(range(0, count, every), 2)))
 
 
 def match(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from recon.alignment.bundle import Mapping
 from recon.alignment.matching import (
     LONG_SIDE,
     Features,
+    candidate_pairs,
     extract,
     match,
     transform_pixels,
@@ -33,7 +33,6 @@ from recon.scene import Frame, Scene, View
 CONFIDENCE = {"mapped": 1.0, "pair": 0.5, "depth": 0.5, "guess": 0.2}  # times the network's, by how a view was placed
 USUAL_FOCAL = 0.9 * LONG_SIDE  # of phones and cameras that do not say
 SEEDS = 3  # pairs to start mapping from, in turn, until all views are mapped
-EXHAUSTIVE = 20  # up to so many views, all pairs are matched
 Progress = Generator[tuple[float, str], None, None]
 
 
@@ -307,16 +306,6 @@ class _Stage:
         elif guessed:
             names = ", ".join(guessed)
             self.scene.notes.append(f"{names} share too little with the others: their places are guesses.")
-
-
-def candidate_pairs(count: int) -> list[tuple[int, int]]:
-    """Pairs of views to match: all of a few; of many, neighbours and ever fewer of those farther apart."""
-    if count <= EXHAUSTIVE:
-        return list(combinations(range(count), 2))
-    gaps = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]
-    near = {(i, i + gap) for gap in gaps for i in range(count - gap)}
-    every = max(2, count // 8)
-    return sorted(near | set(combinations(range(0, count, every), 2)))
 
 
 def _frame_from_working(frame: Frame, view: View) -> np.ndarray:

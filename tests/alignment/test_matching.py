@@ -1,6 +1,6 @@
 import numpy as np
 
-from recon.alignment.matching import Features, extract, match
+from recon.alignment.matching import Features, candidate_pairs, extract, match
 from recon.scene import View
 from tests.helpers import synthetic_scene, synthetic_views
 
@@ -53,3 +53,11 @@ def test_patches_keep_apart_what_looks_the_same():
     grid = np.eye(48, dtype=np.float32).reshape(6, 8, 48)
     grid = grid + 0.01 * random.random(grid.shape, np.float32)
     np.testing.assert_array_equal(match(twice, twice, patches=(grid, grid)), [[0, 0], [1, 1]])
+
+
+def test_few_views_are_matched_in_all_pairs_and_many_in_fewer():
+    assert len(candidate_pairs(8)) == 28
+    many = candidate_pairs(64)
+    assert len(many) < 64 * 63 / 4
+    assert {(i, i + 1) for i in range(63)} <= set(many)
+    assert all(0 <= first < second < 64 for first, second in many)
