@@ -151,7 +151,7 @@ class Sessions:
     """
 
     def __init__(
-        self, root: Path | None = None, lifetime: float = 3600, grace: float = 60, maximum: int = MAXIMUM_SESSIONS
+        self, root: Path | None = None, lifetime: float = 3600, grace: float = 120, maximum: int = MAXIMUM_SESSIONS
     ) -> None:
         self._owns_root = root is None
         self.root = Path(tempfile.mkdtemp(prefix="parallax-")) if root is None else Path(root)
