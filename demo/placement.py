@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from recon import geometry
+from recon import geometry, gravity
 from recon.scene import Camera, Frame
 
 FOV = np.radians(50)  # vertical, of the first view
 ASPECT = 1.25  # the narrowest canvas in which the first view is to hold the whole scene
 TILT = np.radians(12)  # how much further down than the cameras the first view looks
 SAMPLES = 20_000
+VIEWER_FROM_UPRIGHT = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,11 @@ class Eye:
 
 
 def place(frames: Sequence[Frame]) -> Placement:
-    """Up is +z, the cameras look along +y on average, the median depth is 1, the median point is the origin."""
-    cameras = _cameras(frames)
-    up = geometry.up_direction(cameras)
-    forward = _mean_forward(cameras)
-    forward = forward - (forward @ up) * up
-    if np.linalg.norm(forward) < 0.1:  # the cameras look straight down: their up is our forward
-        forward = -cameras[0, :3, 1] + (cameras[0, :3, 1] @ up) * up
-    forward /= np.linalg.norm(forward)
-    rotation = np.stack([np.cross(forward, up), forward, up])
+    """As `gravity.upright` with +z up, so the cameras look along +y on average; median depth 1, median point 0."""
+    rotation = VIEWER_FROM_UPRIGHT @ gravity.upright(frames)[:3, :3].astype(np.float64)
     points, depths, _ = _sample(frames)
     scale = 1 / float(np.median(depths)) if len(depths) else 1.0
-    centre = np.median(points, axis=0) if len(points) else cameras[0, :3, 3]
+    centre = np.median(points, axis=0) if len(points) else frames[0].camera.centre
     return Placement(geometry.rigid(scale * rotation, -scale * rotation @ centre))
 
 
@@ -151,7 +145,7 @@ def frustum_depth(frames: Sequence[Frame], placement: Placement) -> float:
 
 def footprint(frames: Sequence[Frame], placement: Placement) -> float:
     """The width of a pixel on the surface it sees, in viewer units; two thirds of the pixels are no wider."""
-    widths = [_thin(frame, 4).depth / frame.camera.intrinsics[0, 0] for frame in frames]
+    widths = [frame.thinned(4).depth / frame.camera.intrinsics[0, 0] for frame in frames]
     widths = [width[width > 0] for width in widths]
     known = np.concatenate([*widths, np.empty(0)])
     return placement.scale * float(np.percentile(known, 67)) if len(known) else 0.01
@@ -172,25 +166,9 @@ def _sample(frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """Positions ``[N,3]``, depths ``[N]`` and confidences ``[N]`` of some known pixels, evenly from all frames."""
     stride = max(1, int(np.sqrt(sum(frame.depth.size for frame in frames) / SAMPLES)))
     points, depths, confidences = [np.empty((0, 3))], [np.empty(0)], [np.empty(0)]
-    for frame in (_thin(frame, stride) for frame in frames):
+    for frame in (frame.thinned(stride) for frame in frames):
         known = frame.known() & ~np.isnan(frame.confidence)
         points.append(frame.world_points()[known])
         depths.append(frame.depth[known])
         confidences.append(frame.confidence[known])
     return np.concatenate(points), np.concatenate(depths), np.concatenate(confidences)
-
-
-def _thin(frame: Frame, stride: int) -> Frame:
-    """Every ``stride``-th row and column of the maps; the image is left alone."""
-    grid = np.s_[::stride, ::stride]
-    intrinsics = frame.camera.intrinsics.copy()
-    intrinsics[:2] /= stride
-    intrinsics[:2, 2] += 0.5 - 0.5 / stride  # pixel i was pixel i * stride, and centres lie at +0.5
-    return replace(
-        frame,
-        depth=frame.depth[grid],
-        confidence=frame.confidence[grid],
-        camera=Camera(intrinsics, frame.camera.world_from_camera),
-        points=None if frame.points is None else frame.points[grid],
-        valid=None if frame.valid is None else frame.valid[grid],
-    )

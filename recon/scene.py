@@ -6,7 +6,7 @@ pixel is (0.5, 0.5); depth is z-depth, 0 where unknown; metres where ``scene.met
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,19 @@ class Frame:
         if self.points is not None:
             known &= np.isfinite(self.points).all(-1)
         return known if self.valid is None else known & self.valid
+
+    def thinned(self, stride: int) -> Frame:
+        """A frame of every ``stride``-th row and column, whose pixels stay where they are in the world."""
+        offset = (1 - stride) / 2  # pixel i was pixel i * stride, and centres lie at +0.5
+        self_from_thinned = np.array([[stride, 0, offset], [0, stride, offset], [0, 0, 1]], np.float32)
+        names = ("image", "depth", "confidence", "points", "valid", "moving", "segments")
+        maps = {name: value[::stride, ::stride] for name in names if (value := getattr(self, name)) is not None}
+        return replace(
+            self,
+            camera=replace(self.camera, intrinsics=np.linalg.inv(self_from_thinned) @ self.camera.intrinsics),
+            original_from_processed=self.original_from_processed @ self_from_thinned,
+            **maps,
+        )
 
 
 @dataclass

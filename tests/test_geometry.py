@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon import geometry
-from tests.helpers import room_from_cameras, synthetic_scene, synthetic_up
+from tests.helpers import synthetic_scene, synthetic_up
 
 SEEDS = range(20)
 
@@ -237,65 +237,3 @@ def test_normals_use_what_is_known():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
 def test_a_single_line_of_pixels_has_no_normals(shape):
     assert not geometry.normals(np.random.default_rng(0).normal(size=(*shape, 3))).any()
-
-
-# --- up ------------------------------------------------------------------------------------------------------------
-
-
-def look(yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
-    """A camera in a world whose up is -y; positive pitch looks up; degrees."""
-    rotation = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
-    return geometry.rigid(rotation, np.zeros(3))
-
-
-def test_one_camera_is_taken_to_be_level():
-    np.testing.assert_allclose(geometry.up_direction(look(30, 0)[None]), [0, -1, 0], atol=1e-9)
-
-
-@pytest.mark.parametrize("frames", [5, 8, 20])
-def test_up_is_found_from_cameras_that_all_look_down(frames):
-    cameras = geometry.invert(room_from_cameras(frames)[0]) @ room_from_cameras(frames)
-    assert degrees_between(cameras[0, :3, 1], -synthetic_up(frames)) > 17  # the pictures alone would say
-    assert degrees_between(geometry.up_direction(cameras), synthetic_up(frames)) < 2.5
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_up_survives_unsteady_hands(seed):
-    generator = np.random.default_rng(seed)
-    angles = np.stack([generator.uniform(-90, 90, 12), generator.normal(-20, 8, 12), generator.normal(0, 3, 12)], -1)
-    assert degrees_between(geometry.up_direction(np.stack([look(*angle) for angle in angles])), [0, -1, 0]) < 5
-
-
-def test_looking_straight_down_while_turning():
-    cameras = np.stack([look(yaw, -90) for yaw in (0, 60, 120, 180, 240, 300)])
-    assert cameras[0, 1, 2] == pytest.approx(1)  # forward is +y, down
-    assert degrees_between(geometry.up_direction(cameras), [0, -1, 0]) < 1
-
-
-def test_a_few_photos_lie_on_their_side():
-    cameras = np.stack([look(yaw, -10, 90 * (yaw in (-40, 20))) for yaw in range(-60, 80, 20)])
-    assert degrees_between(geometry.up_direction(cameras), [0, -1, 0]) < 6
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_upright_does_not_depend_on_the_world(seed):
-    generator = np.random.default_rng(seed)
-    cameras = room_from_cameras(8)
-    world_from_room = random_rigid(generator)
-    upright_from_world = geometry.upright(world_from_room @ cameras)
-    rotation = upright_from_world[:3, :3]
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
-    assert np.linalg.det(rotation) == pytest.approx(1)
-    assert degrees_between(rotation @ world_from_room[:3, :3] @ [0, -1, 0], np.array([0, 1, 0])) < 2.5
-    forward = (rotation @ (world_from_room @ cameras)[:, :3, 2].T).mean(1)
-    assert forward[2] < -0.8
-    assert abs(forward[0]) < 1e-5
-
-
-@pytest.mark.parametrize(
-    "cameras", [[(0, -90)], [(0, 90)], [(0, 0, 90)], [(0, 0), (180, 0)], [(90 * i, 0) for i in range(4)]]
-)
-def test_upright_has_an_answer_for_odd_cameras(cameras):
-    rotation = geometry.upright(np.stack([look(*angles) for angles in cameras]))[:3, :3]
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
-    assert np.linalg.det(rotation) == pytest.approx(1)

@@ -24,7 +24,7 @@ WRITERS: dict[str, Writer] = {".glb": write_glb, ".ply": write_ply, ".npz": writ
 def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Path:
     """Write what ``filters`` (by default `Filters()`) leave of ``scene``, in the format that ``path``'s suffix names.
 
-    GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`geometry.upright`),
+    GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`gravity.upright`),
     in the scene's unit about its origin. NPZ and folders (a path without a suffix: `Scene.save`) keep the scene's own
     frame, and a folder keeps all points. The file appears under its name once it is complete; its path is returned.
 

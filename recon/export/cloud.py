@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from recon import geometry
+from recon import geometry, gravity
 from recon.scene import Scene
-
-
-def upright_from_world(scene: Scene) -> np.ndarray:
-    """``[4,4] float32``: see `geometry.upright`."""
-    return geometry.upright(np.stack([frame.camera.world_from_camera for frame in scene.frames]))
 
 
 def positions(scene: Scene, masks: list[np.ndarray]) -> np.ndarray:
     """``[N,3] float32``, upright."""
     kept = np.concatenate([frame.world_points()[mask] for frame, mask in zip(scene.frames, masks, strict=True)])
-    return geometry.transform(upright_from_world(scene), kept).astype(np.float32)
+    return geometry.transform(gravity.upright(scene.frames), kept).astype(np.float32)
 
 
 def colours(scene: Scene, masks: list[np.ndarray]) -> np.ndarray:
@@ -37,4 +32,4 @@ def normals(scene: Scene, masks: list[np.ndarray]) -> np.ndarray:
         normal = geometry.normals(points)[mask]
         away = ((points[mask] - frame.camera.centre) * normal).sum(-1, keepdims=True) > 0
         kept.append(np.where(away, -normal, normal))
-    return (np.concatenate(kept) @ upright_from_world(scene)[:3, :3].T).astype(np.float32)
+    return (np.concatenate(kept) @ gravity.upright(scene.frames)[:3, :3].T).astype(np.float32)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recon import geometry
+from recon import geometry, gravity
 from recon.export import cloud
 from recon.filters import Filters
 from recon.scene import Frame, Scene
@@ -31,7 +31,7 @@ def write_glb(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     camera (side by side because trimesh takes no mesh from a camera's node). glTF cameras have their principal point in
     the centre; the frustum shows the true one.
     """
-    upright_from_world = cloud.upright_from_world(scene)
+    upright_from_world = gravity.upright(scene.frames)
     shown = [frame for index, frame in enumerate(scene.frames) if filters.shows(index)]
     file = _Buffer()
     colours = file.add(linear_from_srgb()[cloud.colours(scene, masks)])

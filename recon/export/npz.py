@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon.export import cloud
+from recon import gravity
 from recon.filters import Filters
 from recon.scene import Scene
 
@@ -55,7 +55,7 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
         "original_sizes": np.array([frame.original_size for frame in frames], np.int32),
         "names": np.array([frame.name for frame in frames], np.str_),
         "times": np.array(times, np.float64),
-        "upright_from_world": cloud.upright_from_world(scene),
+        "upright_from_world": gravity.upright(scene.frames),
         "sparse_points": np.zeros((0, 3), np.float32) if scene.sparse_points is None else scene.sparse_points,
         "metric": np.array(scene.metric),
         "model": np.array(scene.model),

@@ -7,6 +7,7 @@ import pytest
 
 import recon
 from demo.placement import place
+from recon import gravity
 from recon.errors import InputError
 from recon.export import WRITERS, cloud
 from recon.filters import Filters, keep
@@ -93,7 +94,7 @@ def test_points_are_turned_upright_and_nothing_else():
     in_world = np.concatenate([frame.world_points()[mask] for frame, mask in zip(scene.frames, masks, strict=True)])
     np.testing.assert_allclose(np.linalg.norm(points, axis=-1), np.linalg.norm(in_world, axis=-1), rtol=1e-5)
     assert np.corrcoef(points[:, 1], in_world @ synthetic_up(8))[0, 1] > 0.999
-    np.testing.assert_allclose(points, transform(cloud.upright_from_world(scene), in_world), atol=1e-5)
+    np.testing.assert_allclose(points, transform(gravity.upright(scene.frames), in_world), atol=1e-5)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 8])
@@ -104,7 +105,7 @@ def test_the_viewer_stands_the_same_way(frames):
     viewer_from_upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
     np.testing.assert_allclose(
         placement.viewer_from_world[:3, :3] / placement.scale,
-        viewer_from_upright @ cloud.upright_from_world(scene)[:3, :3],
+        viewer_from_upright @ gravity.upright(scene.frames)[:3, :3],
         atol=1e-5,
     )
 
@@ -114,7 +115,7 @@ def test_normals_face_their_camera_and_the_floor_points_up():
     masks = keep(scene, Filters(confidence=0, edges=False))
     points, normals = cloud.positions(scene, masks), cloud.normals(scene, masks)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
-    upright_from_world = cloud.upright_from_world(scene)
+    upright_from_world = gravity.upright(scene.frames)
     centres = [transform(upright_from_world, frame.camera.centre) for frame in scene.frames]
     towards = np.repeat(centres, 48 * 64, 0) - points
     assert ((towards * normals).sum(-1) >= 0).all()

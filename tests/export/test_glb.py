@@ -6,6 +6,7 @@ import pytest
 import trimesh
 
 import recon
+from recon import gravity
 from recon.export import cloud
 from recon.export.glb import linear_from_srgb
 from recon.filters import Filters, keep
@@ -88,7 +89,7 @@ def test_up_is_plus_y_and_the_cameras_look_to_minus_z(tmp_path):
 
 
 def test_a_frustum_stands_at_each_shown_camera(scene, loaded):
-    upright_from_world = cloud.upright_from_world(scene)
+    upright_from_world = gravity.upright(scene.frames)
     for index in (0, 2):
         camera = scene.frames[index].camera
         pose, geometry = loaded.graph[scene.frames[index].name]
