@@ -17,7 +17,7 @@ LEVEL, UPRIGHT, OTHER = 0.3, 0.3, 0.4  # shares of the normals
 FACTS = 10  # as many independent normals as all of them together are worth
 REACH, STEP = 40, 5  # degrees about the cameras' guess: how far to search, how densely
 MARGIN = 2.0  # of log-likelihood, to believe surfaces rather than cameras
-SEARCHED = 2000  # normals looked at in the search; the refinement takes all
+SAMPLES = 2000  # normals, evenly from all frames
 
 
 def upright(frames: Sequence[Frame]) -> np.ndarray:
@@ -85,12 +85,11 @@ def up_from_surfaces(guess: np.ndarray, precision: np.ndarray, normals: np.ndarr
     if not total > 0:
         return guess
     weights = weights / total
-    some = slice(None, None, -(-len(normals) // SEARCHED))
 
     def merit(candidates: np.ndarray) -> np.ndarray:
-        level, vertical = _likelihoods(normals[some] @ candidates.T)
-        surfaces = weights[some] @ np.log(level + vertical + OTHER) / max(weights[some].sum(), 1e-9)
-        return FACTS * surfaces - np.einsum("ci,ij,cj->c", candidates, precision, candidates) / 2
+        level, vertical = _likelihoods(normals @ candidates.T)
+        surfaces = FACTS * weights @ np.log(level + vertical + OTHER)
+        return surfaces - np.einsum("ci,ij,cj->c", candidates, precision, candidates) / 2
 
     def refined(up: np.ndarray) -> np.ndarray:
         for _ in range(10):
@@ -135,7 +134,9 @@ def surface_normals(frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray]:
         normals.append(normal[usable])
         weights.append(frame.confidence[usable])
     weight = np.concatenate(weights)
-    return np.concatenate(normals), np.clip(weight, 0, np.median(weight)) if len(weight) else weight
+    chosen = np.linspace(0, len(weight) - 1, min(len(weight), SAMPLES)).astype(int)
+    weight = weight[chosen]
+    return np.concatenate(normals)[chosen], np.clip(weight, 0, np.median(weight)) if len(weight) else weight
 
 
 def _cameras(frames: Sequence[Frame]) -> np.ndarray:
