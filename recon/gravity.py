@@ -33,7 +33,7 @@ def upright(frames: Sequence[Frame]) -> np.ndarray:
     chosen = world_from_camera if np.linalg.norm(forward) > 0.5 else world_from_camera[:1]
     backward = _horizontal(-chosen[:, :3, 2].mean(0), up)
     if np.linalg.norm(backward) < 0.2:  # they look straight down or up: the pictures' lower edges are near us
-        backward = _horizontal(chosen[0, :3, 1], up)
+        backward = max((_horizontal(pose[:3, 1], up) for pose in chosen), key=np.linalg.norm)
     backward = backward / np.linalg.norm(backward)
     return geometry.rigid(np.stack([np.cross(up, backward), up, backward]), np.zeros(3)).astype(np.float32)
 
@@ -68,7 +68,7 @@ def _held_level(world_from_camera: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def up_from_surfaces(guess: np.ndarray, precision: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Up ``[3]``, unit length: within 40 degrees of ``guess`` the one to which most normals are parallel or orthogonal.
+    """Up ``[3]``, unit length: within some 40 degrees of ``guess`` the one to which most normals are parallel or orthogonal.
 
     After Gupta, Arbeláez and Malik (2013, section 3.1), who split normals into those near parallel and near orthogonal
     to gravity and solve for the direction that fits both best, in turns. Here the split is soft (a mixture of level,

@@ -161,7 +161,15 @@ def test_upright_does_not_depend_on_the_world(seed):
 
 
 @pytest.mark.parametrize(
-    "cameras", [[(0, -90)], [(0, 90)], [(0, 0, 90)], [(0, 0), (180, 0)], [(90 * i, 0) for i in range(4)]]
+    "cameras",
+    [
+        [(0, -90)],
+        [(0, 90)],
+        [(0, 0, 90)],
+        [(0, 0), (180, 0)],
+        [(90 * i, 0) for i in range(4)],
+        [(0, 0), *[(0, -90)] * 8],
+    ],
 )
 def test_upright_has_an_answer_for_odd_cameras(cameras):
     rotation = gravity.upright(without_depth(np.stack([look(*angles) for angles in cameras])))[:3, :3]
