@@ -68,7 +68,7 @@ def _held_level(world_from_camera: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def up_from_surfaces(guess: np.ndarray, precision: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Up ``[3]``, unit length: within some 40 degrees of ``guess`` the one to which most normals are parallel or orthogonal.
+    """Up ``[3]``, unit length: near ``guess`` (40 degrees) the one parallel or orthogonal to most normals.
 
     After Gupta, Arbeláez and Malik (2013, section 3.1), who split normals into those near parallel and near orthogonal
     to gravity and solve for the direction that fits both best, in turns. Here the split is soft (a mixture of level,
