@@ -134,7 +134,6 @@ class _Stage:
     def match_pairs(self) -> Progress:
         wanted = candidate_pairs(len(self.views))
         cameras = [self.mapping.camera(index) for index in range(len(self.views))]
-
         depths = [
             depth_fit.sample(frame.depth, transform_pixels(to_frame, features.pixels))
             for frame, to_frame, features in zip(self.frames, self.frame_from_working, self.features, strict=True)
@@ -252,6 +251,7 @@ class _Stage:
         A view placed relative to a guess is a guess too, though the two may fit each other.
         """
         intrinsics = [self._working_intrinsics(index) for index in range(len(self.frames))]
+        evidence = placement.Evidence(self.frames, self.features, self.frame_from_working, intrinsics)
         strength = np.zeros(len(self.frames))
         for pair in self.pairs:
             strength[[pair.first, pair.second]] += len(pair.matches)
@@ -259,9 +259,9 @@ class _Stage:
             rest = sorted(set(range(len(self.frames))) - how.keys(), key=lambda index: -strength[index])
             sure = [index for index in sorted(how) if how[index] != "guess"]
             unsure = [index for index in sorted(how) if how[index] == "guess"]
-            found = self._connect(rest, sure, intrinsics)
+            found = self._connect(rest, sure, evidence)
             if found is None:
-                found = self._connect(rest, unsure, intrinsics)
+                found = self._connect(rest, unsure, evidence)
                 if found is None:
                     known = sure or unsure
                     near = min(rest, key=lambda index: min(abs(index - other) for other in known))
@@ -277,15 +277,14 @@ class _Stage:
                 self._fit_depth(index)
 
     def _connect(
-        self, rest: Sequence[int], placed: Sequence[int], intrinsics: Sequence[np.ndarray]
+        self, rest: Sequence[int], placed: Sequence[int], evidence: placement.Evidence
     ) -> tuple[int, str, np.ndarray] | None:
         """The first view of ``rest`` that a pair or depth ties to a placed one, how, and its ``world_from_camera``."""
         for index in rest:
-            known = (index, placed, self.frames, self.features, self.frame_from_working, intrinsics)
-            pose = placement.by_pair(*known, self.pairs)
+            pose = placement.by_pair(index, placed, evidence, self.pairs)
             if pose is not None:
                 return index, "pair", pose
-            pose = placement.by_depth(*known, self.matches)
+            pose = placement.by_depth(index, placed, evidence, self.matches)
             if pose is not None:
                 return index, "depth", pose
         return None
