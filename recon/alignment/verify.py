@@ -270,7 +270,7 @@ class _Stage:
             index, way, pose = found
             world[index], how[index] = pose, way
             self.frames[index].camera.world_from_camera = pose
-            if way != "guess" and self.mapping.poses:
+            if way != "guess" and self.mapping.used.any():  # without a point its unit is unknown
                 in_mapping = geometry.rigid(pose[:3, :3], pose[:3, 3] / self.scale)
                 self.mapping.poses[index] = geometry.invert(in_mapping)
                 mapper.triangulate(self.mapping)

@@ -171,6 +171,16 @@ def test_odd_photos_still_give_a_result(truth, kind):
     assert len(scene.settings["placement"]) == 3
 
 
+def test_identical_photos_of_one_camera_stay_together(truth):
+    scene = Scene([copy.deepcopy(truth.frames[0]) for _ in range(4)])
+    views = [synthetic_views(truth)[0]] * 4
+    run(scene, views)
+    assert "guess" not in scene.settings["placement"]
+    for frame in scene.frames:
+        np.testing.assert_allclose(frame.camera.world_from_camera, np.eye(4), atol=0.02)
+        np.testing.assert_array_equal(frame.depth, truth.frames[0].depth)
+
+
 def test_a_closed_run_leaves_the_scene_alone(truth):
     scene = as_a_network_sees(truth)
     cameras = [frame.camera.world_from_camera.copy() for frame in scene.frames]
