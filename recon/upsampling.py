@@ -9,6 +9,15 @@ import cv2
 import numpy as np
 
 COLOUR_SIGMA = 40.0  # grey levels, summed over the three channels
+# Of the mean shift:
+STEPS = 4
+REACH, STRIDE = 6, 2  # pixels: how far the neighbourhood goes, and between the neighbours taken
+TOLERANCE = 0.015  # relative difference of inverse depth between pixels of one surface
+JUMP = 0.3  # relative range of inverse depth in the neighbourhood beyond which it holds two surfaces,
+EXCESS = 0.25  # and how much of what is beyond is added to the tolerance, that pixels reach across the flank
+# Of the confidence at edges:
+EDGE_RADIUS = 2  # pixels
+EDGE_RANGE = 0.2  # relative range of inverse depth at which the factor is 1/2
 
 
 def upsample_depth(depth: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -38,17 +47,8 @@ def upsample_depth(depth: np.ndarray, image: np.ndarray) -> np.ndarray:
     return total / weighted
 
 
-def sharpen(
-    inverse: np.ndarray,
-    image: np.ndarray,
-    steps: int = 4,
-    reach: int = 6,
-    stride: int = 2,
-    tolerance: float = 0.015,
-    jump: float = 0.3,
-    share: float = 0.25,
-) -> np.ndarray:
-    """Mean shift (Comaniciu and Meer 2002) of inverse depth within patches of one colour.
+def sharpen(inverse: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Mean shift (Comaniciu and Meer 2002) of inverse depth within patches of one colour: ``[h,w] float32``.
 
     A pixel on the soft flank between two surfaces climbs to the one that it looks like and lies nearer to; where
     depth is smooth, texture must not carve steps into it.
@@ -56,26 +56,20 @@ def sharpen(
     Args:
         inverse: ``[h,w] float32``, positive.
         image: ``[h,w,3] uint8``.
-        steps: of the mean shift.
-        reach: of the neighbourhood, in pixels.
-        stride: between the neighbours taken.
-        tolerance: relative difference of inverse depth between pixels of one surface.
-        jump: relative range of inverse depth in the neighbourhood beyond which it holds two surfaces,
-        share: and how much of the excess is added to the tolerance, that pixels reach across the flank.
     """
     height, width = inverse.shape
-    offsets = range(0, 2 * reach + 1, stride)
+    offsets = range(0, 2 * REACH + 1, STRIDE)
     places = [(slice(y, y + height), slice(x, x + width)) for y in offsets for x in offsets]
-    spatial = np.exp(-(np.arange(-reach, reach + 1, stride) ** 2) / (reach**2 / 2)).astype(np.float32)
-    around = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    spatial = np.exp(-(np.arange(-REACH, REACH + 1, STRIDE) ** 2) / (REACH**2 / 2)).astype(np.float32)
+    around = cv2.copyMakeBorder(image, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
     weights = [
         factor * _likeness(around[place], image)
         for factor, place in zip(np.outer(spatial, spatial).flat, places, strict=True)
     ]
-    excess = np.maximum(_range(inverse, reach) - jump * inverse, 0)
-    per_tolerance = 1 / (tolerance * inverse + share * excess)
-    for _ in range(steps):
-        around = cv2.copyMakeBorder(inverse, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    excess = np.maximum(_range(inverse, REACH) - JUMP * inverse, 0)
+    per_tolerance = 1 / (TOLERANCE * inverse + EXCESS * excess)
+    for _ in range(STEPS):
+        around = cv2.copyMakeBorder(inverse, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
         weighted, total = np.zeros_like(inverse), np.zeros_like(inverse)
         for place, weight in zip(places, weights, strict=True):
             difference = (around[place] - inverse) * per_tolerance
@@ -86,16 +80,14 @@ def sharpen(
     return inverse
 
 
-def edge_confidence(depth: np.ndarray, radius: int = 2, tolerance: float = 0.2) -> np.ndarray:
+def edge_confidence(depth: np.ndarray) -> np.ndarray:
     """A factor ``[H,W]`` in 0..1, low where depth jumps: pixels between two surfaces lie on neither.
 
     Args:
         depth: ``[H,W] float32``, positive.
-        radius: of the neighbourhood, in pixels.
-        tolerance: the relative range of inverse depth in it at which the factor is 1/2.
     """
-    relative_range = _range(1 / depth, radius) * depth
-    return 1 / (1 + (relative_range / np.float32(tolerance)) ** 4)
+    relative_range = _range(1 / depth, EDGE_RADIUS) * depth
+    return 1 / (1 + (relative_range / np.float32(EDGE_RANGE)) ** 4)
 
 
 def _range(values: np.ndarray, radius: int) -> np.ndarray:
