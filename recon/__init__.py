@@ -40,7 +40,7 @@ def reconstruct(
     Args:
         source: a path, several, or views as `recon.read` gives them.
         model: a name of `recon.CARDS`, or a loaded model.
-        device: a torch device; None takes CUDA where there is one, else the CPU.
+        device: a torch device for a model given by name; None takes CUDA where there is one, else the CPU.
         maximum_views: use at most this many.
         verify: check the cameras by matches and bundle adjustment; None for the model's own default.
         progress: called at each update.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from recon.errors import InputError
@@ -102,7 +102,7 @@ class Update:
     fraction: float
     message: str
     scene: Scene
-    changed: tuple[int, ...] = field(default=())
+    changed: tuple[int, ...] = ()
 
 
 class Model(ABC):
