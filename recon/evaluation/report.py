@@ -50,7 +50,7 @@ def evaluate(
     truth: TrueScene,
     model: Model,
     chosen: Sequence[int],
-    options: Options = Options(),  # noqa: B008
+    options: Options = Options(),
     progress: Callable[[Update], Any] = lambda update: None,
 ) -> Result:
     """Run ``model`` on the pictures ``chosen`` of a scene, and on nothing else of it, and compare.

@@ -73,7 +73,7 @@ class Embedded(Model):
         load_weights(self.network, weights or WEIGHTS)
         self.network.to(device).eval()
 
-    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:  # noqa: B008
+    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:
         """See `Model.plan`."""
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
@@ -100,7 +100,7 @@ class Embedded(Model):
         verify = VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched if options.verify is not False else 0.0
         return look / (cores if self.device.type == "cpu" else GPU_SPEED), PLACE_SECONDS * count, verify / cores
 
-    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. All frames are placed right after the network's one pass."""
         plan = self.plan(views, options)
         chosen = [views[i] for i in plan.views]
