@@ -14,6 +14,7 @@ FOV = np.radians(50)  # vertical, of the first view
 ASPECT = 1.25  # the narrowest canvas in which the first view is to hold the whole scene
 TILT = np.radians(12)  # how much further down than the cameras the first view looks
 SAMPLES = 20_000
+CENTRING = 4  # steps that bring what is in sight to the middle of the picture
 VIEWER_FROM_UPRIGHT = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
@@ -106,11 +107,21 @@ def home(frames: Sequence[Frame], placement: Placement) -> Eye:
     right = np.array([level[1], -level[0], 0.0])
     rotation = np.stack([right, np.cross(forward, right), forward], -1)
     target = np.median(points, axis=0)
-    for_points = np.percentile(_distances(points - target, rotation), 93)
-    for_cameras = np.median(_distances(cameras[:, :3, 3] - target, rotation)) + 0.15
-    # cameras far from all they see must not make the scene small
-    distance = float(np.clip(for_cameras, max(0.3, for_points), 1.4 * max(0.3, for_points)))
+    distance = _distance(points - target, cameras[:, :3, 3] - target, rotation)
+    for _ in range(CENTRING):
+        sideways, depth = np.split((points - target) @ rotation, [2], axis=1)
+        seen = sideways / np.maximum(depth + distance, 0.1 * distance)
+        target = target + rotation[:, :2] @ (distance * np.percentile(seen, [7, 93], axis=0).mean(0))
+        distance = _distance(points - target, cameras[:, :3, 3] - target, rotation)
     return Eye(target - distance * forward, geometry.quaternion_from_rotation(rotation), distance, float(FOV))
+
+
+def _distance(points: np.ndarray, cameras: np.ndarray, rotation: np.ndarray) -> float:
+    """How far back an eye stands, all given as offsets from its target ``[N,3]``, to see most points and cameras."""
+    for_points = max(0.3, float(np.percentile(_distances(points, rotation), 93)))
+    for_cameras = float(np.median(_distances(cameras, rotation))) + 0.15
+    # cameras far from all they see must not make the scene small
+    return float(np.clip(for_cameras, for_points, 1.4 * for_points))
 
 
 def _distances(offsets: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -140,7 +151,7 @@ def frustum_depth(frames: Sequence[Frame], placement: Placement) -> float:
     gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     nearest = np.where(gaps > 1e-3, gaps, np.inf).min(axis=1)
     nearest = nearest[np.isfinite(nearest)]
-    return float(np.clip(0.4 * np.median(nearest), 0.04, 0.12)) if len(nearest) else 0.12
+    return float(np.clip(0.4 * np.median(nearest), 0.04, 0.12)) if len(nearest) else 0.06
 
 
 def footprint(frames: Sequence[Frame], placement: Placement) -> float:

@@ -268,7 +268,7 @@ class Viewer:
             self._frusta[index] = frustum
         for frustum in self._frusta.values():
             frustum.scale = depth / frustum.compute_canonical_frustum_size()[2]
-            frustum.thickness = 0.03 * depth
+            frustum.thickness = 0.02 * depth
 
     def _frustum_colour(self, index: int) -> tuple[int, int, int]:
         return tuple(_frame_colour(index).tolist()) if self._colour == "frame" else NEUTRAL

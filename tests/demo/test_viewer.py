@@ -287,6 +287,19 @@ def test_up_is_up_and_the_first_view_holds_the_scene(viewer: Viewer, page: Page)
     assert share_in_sight(page.points(), position, target, page.first_view["SetCameraFovMessage"]) > 0.9
 
 
+def test_the_first_view_has_the_scene_in_its_middle() -> None:
+    frame = synthetic_scene(1).frames[0]
+    depth = frame.depth.copy()
+    depth[:, : depth.shape[1] // 3] *= 0.3  # most points lie aside of the median one
+    frames = [replace(frame, depth=depth, points=None)]
+    placement = place(frames)
+    eye = home(frames, placement)
+    points = placement.point(frames[0].world_points()[frames[0].known()])
+    x, y, z = ((points - eye.position) @ geometry.rotation_from_quaternion(eye.wxyz)).T
+    low, high = np.percentile([x / z, y / z], [7, 93], axis=1)
+    assert np.abs(low + high).max() < 0.1
+
+
 @pytest.mark.parametrize("turn", [0, 180])
 def test_the_first_view_of_an_object_seen_from_all_around(turn: int) -> None:
     scene = synthetic_scene(1)
