@@ -254,7 +254,10 @@ def _identical(views: list[View]) -> list[str]:
     for view in views:
         key = view.original_size, zlib.crc32(view.image[::4, ::4].tobytes())
         alike.setdefault(key, []).append(view.name)
-    return [f"{_list(names)} are the same picture." for names in alike.values() if len(names) > 1]
+    groups = [names for names in alike.values() if len(names) > 1]
+    if len(groups) > 3:
+        return [f"{sum(map(len, groups))} of {len(views)} pictures are among them more than once."]
+    return [f"{_list(names)} are the same picture." for names in groups]
 
 
 def _list(names: Iterable[str], maximum: int = 3) -> str:

@@ -209,6 +209,13 @@ def test_identical_photos_are_kept_and_said(tmp_path):
     assert result.notes == ["'a.png' and 'c.png' are the same picture."]
 
 
+def test_many_identical_photos_are_one_sentence(tmp_path):
+    for number in range(4):
+        photo(tmp_path / f"{number}.png", number)
+        (tmp_path / f"{number} copy.png").write_bytes((tmp_path / f"{number}.png").read_bytes())
+    assert read(tmp_path).notes == ["8 of 8 pictures are among them more than once."]
+
+
 def test_progress_rises_to_one_and_can_stop_the_reading(tmp_path):
     paths = [photo(tmp_path / f"{i}.png", i) for i in range(5)] + [film(tmp_path / "a.mp4")]
     seen: list[tuple[float, str]] = []
