@@ -16,7 +16,7 @@ from typing import Literal
 
 import recon
 from demo.session import Session, return_memory
-from recon import InputError, Model, Options, Scene, Update, View
+from recon import InputError, Model, Options, Plan, Scene, Update, View
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def _load(name: str) -> Model:
 
 
 _loading = threading.Lock()
+_pace: dict[str, float] = {}
 
 
 def model(name: str) -> Model:
@@ -42,6 +43,11 @@ def model(name: str) -> Model:
     """
     with _loading:
         return _load(name)
+
+
+def predict(name: str, plan: Plan) -> Plan:
+    """``plan`` with the time that it takes on this machine, as far as the last run of the model told."""
+    return replace(plan, seconds=plan.seconds * _pace.get(name, 1.0))
 
 
 class Job:
@@ -139,7 +145,8 @@ class Job:
             return "stopped"
         session, loaded = self.session, model(self.model_name)
         _every_frame(session)  # frames hidden in the scene before are others than those of the scene to come
-        self.predicted = loaded.plan(self.views, self.options).seconds
+        plan = loaded.plan(self.views, self.options)
+        self.predicted = predict(self.model_name, plan).seconds
         self._began = time.monotonic()
         scene = None
         with closing(loaded.stream(self.views, self.options)) as updates:
@@ -156,6 +163,7 @@ class Job:
         _every_frame(session)
         session.viewer.show(scene, ())
         session.scene = scene
+        _pace[self.model_name] = self.seconds / plan.seconds
         return "done"
 
     def _end(self, state: State) -> None:

@@ -58,6 +58,17 @@ def test_a_run_makes_the_scene_and_tells_how_far_it_is(sessions: Sessions) -> No
     assert session.scene.notes == ["a note about the photos"]
 
 
+def test_the_next_run_is_predicted_by_the_last(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "_pace", {})
+    plan = job.model(CARD.name).plan(VIEWS)
+    assert job.predict(CARD.name, plan) == plan
+    run = started(sessions.create())
+    wait(lambda: run.state == "running")
+    time.sleep(0.3)
+    finish(run)
+    assert 0.3 <= job.predict(CARD.name, plan).seconds == pytest.approx(run.seconds, abs=0.1)
+
+
 def test_the_button_pressed_ten_times_is_one_run(sessions: Sessions) -> None:
     session = sessions.create()
     run = started(session)
