@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo import controls, markup, uploads
 from demo.pictures import thumbnail
-from recon import CARDS, photo, video
+from recon import CARDS, photo
 
 FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ"}
 
@@ -66,9 +66,9 @@ def layout() -> tuple[Parts, controls.Controls]:
     with gr.Row(elem_id="bench", equal_height=False):
         with gr.Column(elem_id="inputs", min_width=0):
             with gr.Column(elem_id="upper", min_width=0):
+                # of any type: the reader's sentence on what it cannot read is clearer than Gradio's list of suffixes
                 files = gr.File(
                     file_count="multiple", label="Photos or a video", show_label=False, height=84, elem_id="files",
-                    file_types=["image", "video", *sorted(photo.SUFFIXES | photo.RAW_SUFFIXES | video.SUFFIXES)],
                 )  # fmt: skip
                 examples = gr.HTML(
                     None, pictures=markup.examples(_example_pictures()), html_template="${pictures}",

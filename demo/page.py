@@ -22,7 +22,6 @@ from demo.visit import Visit
 from demo.visit import visit as visit_of
 from recon import CARDS, InputError, Options
 from recon.export import export
-from recon.media import Media
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ def _plan(visit: Visit) -> str:
     if not visit.ticked:
         return markup.quiet("Tick at least one picture.") if visit.media.views else ""
     views = [visit.media.views[i] for i in visit.ticked]
-    return markup.plan(job.model(visit.model).plan(views, Options()), len(views))
+    plan = job.predict(visit.model, job.model(visit.model).plan(views, Options()))
+    return markup.plan(plan, len(views))
 
 
 def _notes(visit: Visit) -> str:
@@ -159,7 +159,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
             yield updates
 
     async def take_away(visit: Visit) -> AsyncIterator[Updates]:
-        visit.take(Media(), [])
+        uploads.remove(visit)
         yield _inputs(parts, visit)
 
     async def tick(visit: Visit, ticked: list[int]) -> AsyncIterator[Updates]:
@@ -204,6 +204,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
             parts.status: visit.status,
             parts.run: gr.Button(visible=True, interactive=bool(visit.ticked)),
             parts.cancel: gr.Button(visible=False),
+            parts.plan: await asyncio.to_thread(_plan, visit),
             **await asyncio.to_thread(_scene, parts, panel, visit),
         }
 

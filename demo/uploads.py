@@ -27,8 +27,14 @@ def add(visit: Visit, uploaded: Sequence[str | Path], progress: Progress) -> Non
     """
     if sum(view.image.size for view in visit.media.views) > 3 * media.PIXEL_BUDGET:
         raise InputError("No more pictures fit into memory: remove those you have first.")
-    stored = [_store(visit, path) for path in sorted(map(Path, uploaded), key=media.natural_key)]
-    more = media.read(stored, progress=progress)
+    stored: list[Path] = []
+    try:
+        for path in sorted(map(Path, uploaded), key=media.natural_key):
+            stored.append(_store(visit, path))
+        more = media.read(stored, progress=progress)
+    except (InputError, OSError):
+        _delete(stored)
+        raise
     with visit.lock:  # two uploads of one visitor may end at once
         present = visit.media
         ticked = visit.ticked + [len(present.views) + i for i in range(len(more.views))]
@@ -44,12 +50,26 @@ def replace_by_example(visit: Visit, name: str, progress: Progress) -> None:
     """
     if name not in EXAMPLES:
         raise InputError("There is no such example: choose one of those shown.")
-    visit.take(media.read(EXAMPLES[name], progress=progress), EXAMPLES[name])
+    example = media.read(EXAMPLES[name], progress=progress)
+    remove(visit)
+    visit.take(example, EXAMPLES[name])
 
 
 def resample_videos(visit: Visit, frames: int, progress: Progress) -> None:
     """Take ``frames`` frames of each video; everything is read again, and ticked."""
     visit.take(media.read(visit.files, frames_per_video=frames, progress=progress))
+
+
+def remove(visit: Visit) -> None:
+    """Take all pictures away, and delete their files; a run under way has what it needs in memory."""
+    files = visit.files
+    visit.take(Media(), [])
+    _delete([path for path in files if path.is_relative_to(visit.session.folder)])
+
+
+def _delete(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _store(visit: Visit, path: Path) -> Path:
@@ -77,4 +97,5 @@ async def watch(work: Callable[[Progress], None]) -> AsyncIterator[tuple[float |
             await asyncio.wait([task], timeout=0.2)
     finally:
         closed = True
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it may end unwatched
     task.result()

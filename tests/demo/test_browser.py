@@ -260,10 +260,11 @@ def test_a_reload_finds_everything_again(desk: Page) -> None:
 
 
 def test_a_bad_file_is_one_sentence_and_the_scene_stays(desk: Page, tmp_path: Path) -> None:
-    (tmp_path / "letter.jpg").write_text("Dear reader, this is no picture.")
-    desk.set_input_files("#files input[type=file]", tmp_path / "letter.jpg")
-    failed = desk.locator("#status .failed")
-    expect(failed).to_contain_text("'letter.jpg'", timeout=20_000)
+    for name in ("letter.jpg", "letter.txt"):
+        (tmp_path / name).write_text("Dear reader, this is no picture.")
+        desk.set_input_files("#files input[type=file]", tmp_path / name)
+        failed = desk.locator("#status .failed")
+        expect(failed).to_contain_text(f"'{name}' is of an unknown kind", timeout=20_000)
     assert "Traceback" not in desk.inner_text("body")
     expect(desk.locator("#strip label")).to_have_count(3)
     expect(desk.locator("#run")).to_be_enabled()

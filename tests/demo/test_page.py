@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import re
 import time
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ def upload(folder: Path, name: str, content: bytes) -> Path:
     path = folder / name
     path.write_bytes(content)
     return path
+
+
+def stored(visitor: Visit) -> list[Path]:
+    return sorted((visitor.session.folder / "uploads").iterdir())
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
@@ -188,6 +193,20 @@ def test_what_cannot_be_read_is_one_sentence_and_what_was_there_stays(
     assert str(error.value).endswith(".")
     assert "\n" not in str(error.value)
     assert [view.name for view in visitor.media.views] == ["good.jpg"]
+    assert [path.name for path in stored(visitor)] == ["good.jpg"], "and the next try has its own name"
+
+
+@pytest.mark.parametrize("example", [None, *uploads.EXAMPLES])
+def test_pictures_that_are_taken_away_leave_no_file(visitor: Visit, tmp_path: Path, example: str | None) -> None:
+    uploads.add(visitor, [upload(tmp_path / "in", "good.jpg", DESK[0].read_bytes())], silent)
+    if example is None:
+        uploads.remove(visitor)
+    else:
+        uploads.replace_by_example(visitor, example, silent)
+        uploads.remove(visitor)
+        assert all(path.exists() for path in uploads.EXAMPLES[example])
+    assert stored(visitor) == []
+    assert (visitor.media.views, visitor.ticked) == ([], [])
 
 
 def test_a_bad_file_among_good_ones_is_named_in_a_note(visitor: Visit, tmp_path: Path) -> None:
@@ -221,16 +240,22 @@ def test_reading_tells_how_far_it_is_and_stops_when_nobody_listens() -> None:
             done.append(i)
             time.sleep(0.02)
 
+    complaints: list[object] = []
+
     async def listen() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         watching = uploads.watch(work)
         async for fraction, _ in watching:
             if fraction is not None and fraction > 0:
                 break
         await watching.aclose()
+        del watching
         await asyncio.sleep(0.3)
+        gc.collect()
 
     asyncio.run(listen())
     assert 1 <= len(done) < 60
+    assert complaints == []
 
 
 # --- the page as a whole -------------------------------------------------------------------------------------------
