@@ -19,10 +19,17 @@ NEARBY = 0.02  # viewer units: an eye that far from a view still counts as being
 
 @dataclass(eq=False)
 class Flight:
-    """An eye on its way."""
+    """An eye on its way from ``start [3]``."""
 
+    start: np.ndarray
     goal: Eye
     under_way: bool = True
+
+    def passes(self, position: np.ndarray) -> bool:
+        """Whether ``position [3]`` lies on the way."""
+        way = self.goal.position - self.start
+        part = np.clip((position - self.start) @ way / max(way @ way, 1e-12), 0, 1)
+        return bool(np.linalg.norm(self.start + part * way - position) < NEARBY)
 
 
 class Flights:
@@ -35,14 +42,16 @@ class Flights:
 
     def fly(self, client: ClientHandle, goal: Eye) -> None:
         """Begin to move one page's eye to ``goal``; returns at once."""
-        flight = self._flights[client.client_id] = Flight(goal)
+        flight = self._flights[client.client_id] = Flight(client.camera.position, goal)
         threading.Thread(target=self._steer, args=(client, flight), daemon=True).start()
 
     def is_at(self, client: ClientHandle, eye: Eye) -> bool:
         """Whether that page looks from where ``eye`` does, or flies there."""
         flight = self._flights.get(client.client_id)
+        if flight is not None and flight.goal is eye:  # a slow page tells late where it is
+            return flight.under_way or flight.passes(client.camera.position)
         if flight is not None and flight.under_way:
-            return flight.goal is eye
+            return False
         return bool(np.linalg.norm(client.camera.position - eye.position) < NEARBY)
 
     def _forget(self, client: ClientHandle) -> None:
@@ -50,7 +59,7 @@ class Flights:
 
     def _steer(self, client: ClientHandle, flight: Flight) -> None:
         goal, camera, begin = flight.goal, client.camera, time.monotonic()
-        start, rotation, start_fov = camera.position, SO3(camera.wxyz), camera.fov
+        start, rotation, start_fov = flight.start, SO3(camera.wxyz), camera.fov
         turn = (rotation.inverse() @ SO3(goal.wxyz)).log()
         fov = goal.fov_in(camera.aspect)
         progress = 0.0

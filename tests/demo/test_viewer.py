@@ -375,6 +375,22 @@ def test_an_eye_that_the_visitor_has_moved_stays_when_the_scene_grows(viewer: Vi
     assert page.camera == {}
 
 
+def test_a_page_that_tells_late_where_its_eye_is_flies_on_when_the_scene_grows(viewer: Viewer, page: Page) -> None:
+    whole = synthetic_scene(6)
+    scene = Scene(whole.frames[:3])
+    page.look_from([3, 3, 3])
+    page.settle()
+    viewer.show(scene)
+    page.settle(1.0)
+    page.look_from((0.5 * np.array([3, 3, 3]) + 0.5 * np.array(page.camera[POSITION])).tolist())
+    page.settle()
+    page.camera.clear()
+    scene.frames.extend(whole.frames[3:])
+    viewer.show(scene, (3, 4, 5))
+    page.settle(1.0)
+    assert page.camera != {}
+
+
 def test_the_browser_cannot_open_a_tunnel(viewer: Viewer, page: Page) -> None:
     page.settle()
     before = threading.active_count()
