@@ -31,6 +31,14 @@ element.addEventListener('click', event => {
   if (button) { props.value = button.dataset.example; trigger('select'); }
 });
 """
+# Gradio leaves the list of models open behind whoever passes it with the tabulator.
+FOLD = """
+document.addEventListener('focusout', event => {
+  if (event.target.closest('#model')) {
+    setTimeout(() => event.target.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true })));
+  }
+});
+"""
 
 
 @dataclass
@@ -88,7 +96,7 @@ def layout() -> tuple[Parts, controls.Controls]:
                     [(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model",
                     elem_id="model", filterable=False,
                 )  # fmt: skip
-                card = gr.HTML(markup.card(first))
+                card = gr.HTML(markup.card(first), js_on_load=FOLD)
             with gr.Column(elem_id="lower", min_width=0):
                 plan = gr.HTML("", elem_id="plan")
                 with gr.Row(elem_id="go"):

@@ -163,6 +163,15 @@ def test_a_new_visitor_is_told_what_to_do(visitor: Callable[[], Page]) -> None:
     page.context.close()
 
 
+def test_the_list_of_models_folds_behind_the_keyboard(visitor: Callable[[], Page]) -> None:
+    page = visitor()
+    page.locator("#model input").press("ArrowDown")
+    expect(page.get_by_role("listbox")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    page.context.close()
+
+
 def test_cancel_stops_the_run_and_one_can_begin_again(visitor: Callable[[], Page]) -> None:
     page = visitor()
     drop(page, DESK)
