@@ -221,7 +221,11 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         folder = session.folder / "downloads"
         folder.mkdir(exist_ok=True)
         path = await asyncio.to_thread(export, scene, folder / f"parallax.{suffix}", filters)
-        yield {parts.fetch: str(path)}
+        try:  # Gradio would make this copy later, where nobody could tell the visitor that the disk is full
+            served = await asyncio.to_thread(parts.fetch.move_resource_to_block_cache, str(path))
+        finally:
+            path.unlink()
+        yield {parts.fetch: served}
 
     def polite(handler: Callable[..., AsyncIterator[Updates]]) -> Callable[..., AsyncIterator[Updates]]:
         """Find the visit first; whatever goes wrong is one sentence on the page, and a trace in the log alone."""
