@@ -6,6 +6,12 @@
 
 from __future__ import annotations
 
+import os
+
+# numpy's matrix products here are small and many, and run in threads of ours: more threads inside each would spend most
+# of their time waiting for one another. Read when numpy is first imported, hence up here.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
