@@ -145,7 +145,7 @@ class Job:
             return "stopped"
         session, loaded = self.session, model(self.model_name)
         _every_frame(session)  # frames hidden in the scene before are others than those of the scene to come
-        plan = loaded.plan(self.views, self.options)
+        plan = loaded.plan(self.views, options=self.options)
         self.predicted = predict(self.model_name, plan).seconds
         self._began = time.monotonic()
         scene = None

@@ -80,7 +80,7 @@ def _plan(visit: Visit) -> str:
     if not visit.ticked:
         return markup.quiet("Tick at least one picture.") if visit.media.views else ""
     views = [visit.media.views[i] for i in visit.ticked]
-    plan = job.predict(visit.model, job.model(visit.model).plan(views, Options()))
+    plan = job.predict(visit.model, job.model(visit.model).plan(views))
     return markup.plan(plan, len(views))
 
 

@@ -111,8 +111,13 @@ class Model(ABC):
     card: Card
 
     @abstractmethod
-    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:
-        """What a run over ``views`` on this model's device will take, and how it is made to fit.
+    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
+        """What a run over ``views`` will take, and how it is made to fit.
+
+        Args:
+            views: what would be given to `stream`.
+            device: kind of device to plan for, "cpu" or "cuda"; None for the one the model is on.
+            options: what would be given to `stream`.
 
         Raises:
             InputError: no views.

@@ -73,7 +73,7 @@ class Embedded(Model):
         load_weights(self.network, weights or WEIGHTS)
         self.network.to(device).eval()
 
-    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:
+    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
         """See `Model.plan`."""
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
@@ -88,24 +88,24 @@ class Embedded(Model):
             size=max((network_size(*views[i].size) for i in chosen), key=math.prod),
             precision="float32",
             memory=MEMORY + MEMORY_PER_VIEW * len(chosen) + sum(view.image.nbytes for view in views),
-            seconds=sum(self.predict_seconds(len(chosen), options)),
+            seconds=sum(self.predict_seconds(len(chosen), device or self.device.type, options)),
             notes=tuple(notes),
         )
 
-    def predict_seconds(self, count: int, options: Options) -> tuple[float, float, float]:
+    def predict_seconds(self, count: int, device: str, options: Options) -> tuple[float, float, float]:
         """Of looking at, placing and verifying ``count`` views."""
         cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
         look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
         matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
         verify = VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched if options.verify is not False else 0.0
-        return look / (cores if self.device.type == "cpu" else GPU_SPEED), PLACE_SECONDS * count, verify / cores
+        return look / (cores if device == "cpu" else GPU_SPEED), PLACE_SECONDS * count, verify / cores
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. All frames are placed right after the network's one pass."""
-        plan = self.plan(views, options)
+        plan = self.plan(views, options=options)
         chosen = [views[i] for i in plan.views]
         scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
-        look_seconds, place_seconds, verify_seconds = self.predict_seconds(len(chosen), options)
+        look_seconds, place_seconds, verify_seconds = self.predict_seconds(len(chosen), self.device.type, options)
         looked = look_seconds / (look_seconds + place_seconds + verify_seconds)
         placed = looked * (look_seconds + place_seconds) / look_seconds
 

@@ -38,7 +38,7 @@ class Staged(Model):
     def reset(cls) -> None:
         cls.steps, cls.failure, cls.closed = threading.Semaphore(0), None, threading.Event()
 
-    def plan(self, views: Sequence[View], options: Options = Options()) -> Plan:  # noqa: B008
+    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:  # noqa: B008
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
         return Plan(tuple(range(len(views))), (64, 48), "float32", 10**8, 1.0)

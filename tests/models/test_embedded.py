@@ -181,6 +181,7 @@ def test_the_plan_grows_with_the_views(model, views):
     assert 0 < few.seconds < many.seconds
     assert 0 < few.memory < many.memory
     assert few.size == (256, 192)
+    assert model.plan(views, "cuda").seconds < model.plan(views, "cpu").seconds == model.plan(views).seconds
 
 
 def test_nothing_to_reconstruct(model):
