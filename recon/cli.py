@@ -17,8 +17,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -32,7 +33,7 @@ from recon.evaluation.scenes import find_scenes, load_scene
 from recon.export import WRITERS, export
 from recon.filters import Filters
 from recon.media import read
-from recon.models import CARDS, Model, Options
+from recon.models import CARDS, Model, Options, Update
 from recon.progress import ProgressBar, duration
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ def _run(arguments: argparse.Namespace) -> int:
     model = _load(arguments)
     options = Options(maximum_views=arguments.max_frames, verify=arguments.verify)
     with ProgressBar(sys.stderr) as bar:
-        scene = model.reconstruct(media.views, options, lambda update: bar.show(update.stage, update.fraction))
+        scene = model.reconstruct(media.views, options, _show_on(bar))
     for note in media.notes + scene.notes:
         print(f"Note: {note}", file=sys.stderr)
     scene.notes = media.notes + scene.notes
@@ -242,10 +243,30 @@ def check_output(output: str) -> None:
         raise InputError(f"'{output}' cannot be written, since '{parent}' is no folder or may not be written to.")
 
 
+# Where a signal falls into foreign code, a library may swallow the exception; the next update then asks here.
+_stopped = threading.Event()
+
+
+def _stop(*_: Any) -> NoReturn:
+    _stopped.set()
+    raise KeyboardInterrupt
+
+
+def _show_on(bar: ProgressBar) -> Callable[[Update], None]:
+    def show(update: Update) -> None:
+        if _stopped.is_set():
+            raise KeyboardInterrupt
+        bar.show(update.stage, update.fraction)
+
+    return show
+
+
 def _load(arguments: argparse.Namespace) -> Model:
     import pycolmap  # noqa: F401  # takes SIGTERM for itself when it is first imported, hence before the next line
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as at Ctrl-C, cleaning up
+    _stopped.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     return recon.load(arguments.model, arguments.device, arguments.weights)
 
 
@@ -278,7 +299,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
                 model,
                 chosen,
                 Options(verify=arguments.verify),
-                lambda update: bar.show(update.stage, update.fraction),
+                _show_on(bar),
             )
     print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
     return 0
