@@ -50,9 +50,9 @@ UNKNOWN, GONE = 4404, 1012  # close codes: no such viewer; the viewer is no more
 TOUCH = 30.0  # seconds between two signs of life of a connected viewer
 CACHE_SWEEP, CACHE_AGE = 600, 3600  # seconds: how often Gradio's copies are looked over, how old they may get
 
-# The page has the controls, so viser's own panel goes; and the canvas, which is clear, gets the colours of the page.
+# The page has the controls, so viser's panel and notices go; and the canvas, which is clear, gets the page's colours.
 SKIN = b"""<style>
-#root .mantine-Paper-root { display: none !important }
+#root .mantine-Paper-root, .mantine-Notification-root { display: none !important }
 [data-dock-root] { background: radial-gradient(120% 90% at 50% 35%, #263149, #121826 60%, #0b0f17) }
 </style>"""
 
