@@ -6,8 +6,11 @@ A large tensor ``name`` is stored as int8 with one float32 scale per output chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from recon.errors import InputError
 
+FORMAT = "parallax-weights"
 FORMAT_VERSION = "1"
 SCALE_SUFFIX = ":scale"
 LARGE = 16_384  # below this many elements, 8 bits would save nothing worth an error
@@ -49,16 +53,46 @@ def restore(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor], network: str, licence: str, origin: str) -> None:
-    """Quantize a state dict and write it, with what a reader should know of it, as safetensors."""
+def write_weights(
+    path: Path,
+    state: Mapping[str, Tensor],
+    network: str,
+    licence: str,
+    origin: str,
+    configuration: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Quantize a state dict and write it, with what a reader should know of it, as safetensors.
+
+    Args:
+        path: the file to write.
+        state: the state dict.
+        network: its name.
+        licence: of the weights, as an SPDX identifier.
+        origin: a sentence that says where the weights come from.
+        configuration: arguments of the network's class that differ from its defaults (see `read_configuration`).
+        training: how the weights were made: the training's configuration, seed, commit, views, hours; JSON values.
+    """
     metadata = {
-        "format": "parallax-weights",
+        "format": FORMAT,
         "version": FORMAT_VERSION,
         "network": network,
         "licence": licence,
         "origin": origin,
+        "configuration": json.dumps(dict(configuration or {}), sort_keys=True),
+        "training": json.dumps(dict(training or {}), sort_keys=True),
     }
     save_file(quantize(state), path, metadata)
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Arguments of the network's class for which the weights were made; empty where the file says nothing of it.
+
+    Raises:
+        InputError: no such file, not safetensors, or of a newer version.
+    """
+    with opened(path) as file:
+        return json.loads((file.metadata() or {}).get("configuration", "{}"))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -67,18 +101,29 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         InputError: no such file, not safetensors, of a newer version, or made for another network.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights '{path.name}' cannot be read; give a complete .safetensors file.") from error
-    version = metadata.get("version", FORMAT_VERSION)
-    if metadata.get("format") == "parallax-weights" and version != FORMAT_VERSION:
-        raise InputError(f"The weights '{path.name}' have version {version}; update Parallax to read them.")
+    with opened(path) as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         network.load_state_dict(restore(stored))
     except RuntimeError as error:
         raise InputError(
             f"The weights '{path.name}' are of another network; give a file made for {type(network).__name__}."
         ) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, its version checked.
+
+    Raises:
+        InputError: no such file, not safetensors, or of a newer version.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            version = metadata.get("version", FORMAT_VERSION)
+            if metadata.get("format") == FORMAT and version != FORMAT_VERSION:
+                raise InputError(f"The weights '{path.name}' have version {version}; update Parallax to read them.")
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"The weights '{path.name}' cannot be read; give a complete .safetensors file.") from error

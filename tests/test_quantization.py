@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from recon.errors import InputError
-from recon.quantization import load_weights, quantize, restore, write_weights
+from recon.quantization import load_weights, quantize, read_configuration, restore, write_weights
 
 
 @pytest.fixture
@@ -49,6 +49,29 @@ def test_a_file_takes_a_quarter_and_says_what_it_is(network, tmp_path):
     assert metadata["licence"] == "Apache-2.0"
     assert metadata["origin"] == "a test"
     assert metadata["network"] == "net"
+
+
+def test_a_file_says_which_network_it_is_of_and_how_it_was_made(network, tmp_path):
+    path = tmp_path / "net.safetensors"
+    write_weights(
+        path,
+        network.state_dict(),
+        network="net",
+        licence="Apache-2.0",
+        origin="a test",
+        configuration={"fine_channels": 32, "taps": (1, 2)},
+        training={"seed": 7, "hours": 0.5},
+    )
+    assert read_configuration(path) == {"fine_channels": 32, "taps": [1, 2]}
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["training"]) == {"seed": 7, "hours": 0.5}
+
+
+def test_a_file_that_says_nothing_of_its_network_is_of_the_default_one(network, tmp_path):
+    save_file(dict(network.state_dict()), tmp_path / "plain.safetensors")
+    assert read_configuration(tmp_path / "plain.safetensors") == {}
+    with pytest.raises(InputError, match="cannot be read"):
+        read_configuration(tmp_path / "none.safetensors")
 
 
 def test_weights_come_back_from_a_file(network, tmp_path):

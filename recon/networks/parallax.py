@@ -57,6 +57,8 @@ class Prediction:
         descriptors: ``[B,V,H/16,W/16,64]``, unit length: patches of two views that show the same thing have a large
             scalar product.
         cameras: after each refinement step, the last the best.
+        fine_descriptors: ``[B,V,H/4,W/4,C]``, unit length, to match pixels within patches; None if the network has no
+            such head.
     """
 
     depth: Tensor
@@ -65,10 +67,23 @@ class Prediction:
     points_confidence: Tensor
     descriptors: Tensor
     cameras: list[CameraPrediction]
+    fine_descriptors: Tensor | None = None
 
 
 class ParallaxNetwork(nn.Module):
-    """Any number of views of any sizes that are multiples of 16, in one pass."""
+    """Any number of views of any sizes that are multiples of 16, in one pass.
+
+    Args:
+        width: channels of a token.
+        depth: blocks, which attend within and across views by turns.
+        heads: of each block.
+        registers: special tokens of a view beside its camera token.
+        stem_channels: of the stem's maps at 1/2, 1/4 and 1/8 of the image.
+        dense_channels: of the dense head at 1/16.
+        taps: blocks, counted from 1, after which the dense head reads the tokens.
+        descriptors_after: the block after which the coarse descriptors are read.
+        fine_channels: of the fine descriptors at 1/4; 0 for none.
+    """
 
     def __init__(
         self,
@@ -80,6 +95,7 @@ class ParallaxNetwork(nn.Module):
         dense_channels: int = 192,
         taps: tuple[int, ...] = (5, 8, 12),
         descriptors_after: int = 4,
+        fine_channels: int = 0,
     ) -> None:
         super().__init__()
         self.head_width = width // heads
@@ -95,6 +111,7 @@ class ParallaxNetwork(nn.Module):
         self.descriptors = nn.Linear(width, 64)
         self.camera_head = CameraHead(width)
         self.dense_head = DenseHead(width, len(taps), dense_channels, stem_channels)
+        self.fine_head = FineHead(stem_channels[1], fine_channels) if fine_channels else None
 
     def forward(self, images: Tensor) -> Prediction:
         """``[B,V,3,H,W]`` in 0..1, H and W multiples of 16; view 0 sets the world."""
@@ -159,8 +176,11 @@ class ParallaxNetwork(nn.Module):
     ) -> Prediction:
         """The heads: stem's maps ``[(B V),C,...]``, patch tokens ``[B,V,N,C]``, two camera tokens ``[B,V,C]``."""
         batch, rows = last.shape[0], maps[0].shape[-2] * 2 // STRIDE
-        dense = self.dense_head(maps, [tap.flatten(0, 1) for tap in taps]).float()
-        dense = rearrange(dense, "(b v) c h w -> b v h w c", b=batch)
+        dense, quarter = self.dense_head(maps, [tap.flatten(0, 1) for tap in taps])
+        dense = rearrange(dense.float(), "(b v) c h w -> b v h w c", b=batch)
+        fine = None
+        if self.fine_head is not None:
+            fine = rearrange(self.fine_head(quarter), "(b v) c h w -> b v h w c", b=batch)
         return Prediction(
             depth=dense[..., 0].clamp(-8, 8).exp(),
             depth_confidence=1 + dense[..., 1].clamp_max(5).exp(),
@@ -168,6 +188,7 @@ class ParallaxNetwork(nn.Module):
             points_confidence=1 + dense[..., 5].clamp_max(5).exp(),
             descriptors=rearrange(descriptors, "b v (h w) c -> b v h w c", h=rows),
             cameras=self.camera_head(before_last, last),
+            fine_descriptors=fine,
         )
 
 
@@ -251,13 +272,31 @@ class DenseHead(nn.Module):
         nn.init.normal_(convolution.weight, std=1e-2)  # type: ignore[arg-type]
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
 
-    def forward(self, maps: list[Tensor], taps: list[Tensor]) -> Tensor:
-        """Maps ``[N,C,H/s,W/s]`` at s = 2, 4, 8 and tokens ``[N, H/16 * W/16, width]`` to ``[N,6,H,W]``."""
+    def forward(self, maps: list[Tensor], taps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps ``[N,C,H/s,W/s]`` at s = 2, 4, 8 and tokens ``[N, H/16 * W/16, width]`` to values and a finer map.
+
+        Returns:
+            The values ``[N,6,H,W]``, and the head's own map at 1/4, ``[N,C,H/4,W/4]``.
+        """
         half, quarter, eighth = maps
         tokens = self.project(torch.cat([norm(tap) for norm, tap in zip(self.norms, taps, strict=True)], -1))
         coarse = rearrange(tokens, "n (h w) c -> n c h w", h=eighth.shape[-2] // 2)
         coarse = self.stride16(coarse.contiguous(memory_format=torch.channels_last))
-        return self.output(self.stride2(self.stride4(self.stride8(coarse, eighth), quarter), half))
+        fine = self.stride4(self.stride8(coarse, eighth), quarter)
+        return self.output(self.stride2(fine, half)), fine
+
+
+class FineHead(nn.Module):
+    """The dense head's map at 1/4 to descriptors of unit length."""
+
+    def __init__(self, channels: int, descriptor: int) -> None:
+        super().__init__()
+        self.refine = ResidualUnit(channels, Gelu())
+        self.project = nn.Conv2d(channels, descriptor, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``[N,channels,H,W]`` to ``[N,descriptor,H,W]``."""
+        return functional.normalize(self.project(self.refine(maps)).float(), dim=1)
 
 
 class Fusion(nn.Module):

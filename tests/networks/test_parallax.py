@@ -67,6 +67,18 @@ def test_shapes_and_ranges(prediction):
     torch.testing.assert_close(camera.quaternion.norm(dim=-1), torch.ones(1, 3))
 
 
+def test_fine_descriptors(images, prediction):
+    assert prediction.fine_descriptors is None
+    network = ParallaxNetwork(fine_channels=24).eval()
+    network.load_state_dict(stand_in_state(network))
+    with torch.inference_mode():
+        fine = network(images)
+    assert fine.fine_descriptors.shape == (1, 3, 24, 32, 24)
+    torch.testing.assert_close(fine.fine_descriptors.norm(dim=-1), torch.ones(1, 3, 24, 32))
+    assert fine.fine_descriptors.flatten(0, 3).std(0).min() > 0.01  # they tell places apart
+    assert difference(fine.depth, prediction.depth) < 1e-6  # and change nothing else
+
+
 def test_views_may_come_in_groups(network, images, prediction):
     first, others = grouped(network, [images[:, :1], images[:, 1:]])
     assert difference(first.depth, prediction.depth[:, :1]) < 1e-5
@@ -106,11 +118,12 @@ def test_progress_rises(network, images):
 
 
 def test_every_weight_learns():
-    network = ParallaxNetwork(width=48, depth=6, heads=2, taps=(2, 4, 6), descriptors_after=2)
+    network = ParallaxNetwork(width=48, depth=6, heads=2, taps=(2, 4, 6), descriptors_after=2, fine_channels=8)
     network.load_state_dict(stand_in_state(network))
     prediction = network(smooth_images(2, 32, 48))
     outputs = [prediction.depth, prediction.depth_confidence, prediction.points, prediction.points_confidence]
+    described = [prediction.descriptors[..., 0], prediction.fine_descriptors[..., 0]]
     cameras = [t for c in prediction.cameras for t in (c.translation, c.quaternion, c.fields_of_view)]
-    sum(output.square().mean() for output in [*outputs, prediction.descriptors[..., 0], *cameras]).backward()
+    sum(output.square().mean() for output in [*outputs, *described, *cameras]).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
