@@ -53,7 +53,7 @@ class Solids:
         rotation: ``[S,N,3,3]`` world_from_local: columns are the local axes.
         half_size: ``[S,N,3]`` along the local axes; 0 for an empty slot.
         shape: ``[S,N]``; of a frustum, the top's radius over the bottom's (1 a cylinder, 0 a cone); of a card, the
-            share of it that is there (1 a full sheet, below 1 leaves or a mesh with gaps); unused otherwise.
+            share of it that is there (1 a full sheet, below 1 leaves; of a mesh with gaps, -share); unused otherwise.
         materials: of the surface.
     """
 
