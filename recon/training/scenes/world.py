@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-SLOTS = {"rooms": 1, "boxes": 56, "ellipsoids": 24, "frusta": 24, "cards": 24}
+SLOTS = {"rooms": 1, "boxes": 78, "ellipsoids": 14, "frusta": 26, "cards": 21}
 
 
 @dataclass
