@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -23,7 +24,7 @@ from torch.nn import functional
 
 from recon.networks.layers.convolution import ResidualUnit
 from recon.networks.layers.rotary import grid_positions, rotary_angles
-from recon.networks.layers.transformer import Block
+from recon.networks.layers.transformer import Block, Heads, Rotary, attend
 
 STRIDE = 16
 POSITION_OCTAVES = 8
@@ -70,6 +71,25 @@ class Prediction:
     fine_descriptors: Tensor | None = None
 
 
+@dataclass
+class Group:
+    """Views of one size on their way through the blocks.
+
+    Attributes:
+        views: V, how many of each scene.
+        maps: the stem's at 1/2, 1/4 and 1/8, ``[(B V),C,H/s,W/s]``.
+        rotary: the angles of a view's tokens.
+        tokens: ``[(B V),N,C]``: camera, registers, patches.
+        kept: the tokens as they were after some blocks, by the block's number.
+    """
+
+    views: int
+    maps: list[Tensor]
+    rotary: Rotary
+    tokens: Tensor
+    kept: dict[int, Tensor] = field(default_factory=dict)
+
+
 class ParallaxNetwork(nn.Module):
     """Any number of views of any sizes that are multiples of 16, in one pass.
 
@@ -100,14 +120,16 @@ class ParallaxNetwork(nn.Module):
         super().__init__()
         self.head_width = width // heads
         self.special = 1 + registers
-        self.taps = taps
+        self.taps = tuple(taps)
         self.descriptors_after = descriptors_after
+        self.kept = {descriptors_after, *taps, depth - 1, depth}  # blocks whose tokens the heads read
 
         self.stem = Stem(stem_channels, width)
         self.position = nn.Linear(2 + 4 * POSITION_OCTAVES, width)
         self.special_tokens = nn.Parameter(0.02 * torch.randn(2, self.special, width))  # first view, all others
         qk_norm = partial(nn.RMSNorm, eps=1e-6)
-        self.blocks = nn.ModuleList(Block(width, heads, qk_norm=qk_norm, gelu="tanh") for _ in range(depth))
+        blocks = (Block(width, heads, qk_norm=qk_norm, gelu="tanh") for _ in range(depth))
+        self.blocks: Sequence[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.descriptors = nn.Linear(width, 64)
         self.camera_head = CameraHead(width)
         self.dense_head = DenseHead(width, len(taps), dense_channels, stem_channels)
@@ -115,81 +137,100 @@ class ParallaxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """``[B,V,3,H,W]`` in 0..1, H and W multiples of 16; view 0 sets the world."""
-        steps = self.steps([images])
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value[0]
+        groups = self.start([images])
+        for number in range(1, len(self.blocks) + 1):
+            self.advance(groups, number)
+        return self.predict(groups[0])
 
-    def steps(self, groups: Sequence[Tensor]) -> Generator[tuple[float, str], None, list[Prediction]]:
+    def steps(self, images: Sequence[Tensor]) -> Generator[tuple[float, str], None, list[Prediction]]:
         """Views of different sizes of one scene, block by block, for those who show progress or may stop.
 
         Args:
-            groups: one ``[B,V_g,3,H_g,W_g]`` for each size. View 0 of the first group sets the world; beyond that,
-                order does not matter.
+            images: one ``[B,V_g,3,H_g,W_g]`` for each size. View 0 of the first sets the world; beyond that, order does
+                not matter.
 
         Yields:
             The fraction of the work that is done, and a phrase for it.
 
         Returns:
-            One prediction a group.
+            One prediction a size.
         """
-        skips, tokens, rotary = [], [], []
-        for index, images in enumerate(groups):
-            maps, embedded = self.embed(images, holds_first=index == 0)
-            height, width = images.shape[-2] // STRIDE, images.shape[-1] // STRIDE
-            positions = grid_positions(height, width, self.special, images.device)
-            skips.append(maps)
-            tokens.append(embedded)
-            rotary.append(rotary_angles(positions, self.head_width))
+        groups = self.start(images)
+        for number in range(1, len(self.blocks) + 1):
+            self.advance(groups, number)
+            yield number / (len(self.blocks) + 2), f"Block {number} of {len(self.blocks)}"
+        return [self.predict(group) for group in groups]
 
-        tapped: list[list[Tensor]] = [[] for _ in groups]
-        for index, block in enumerate(self.blocks):
-            before_last = tokens
-            tokens = attend_across_views(block, tokens, rotary) if index % 2 else attend_within(block, tokens, rotary)
-            if index + 1 == self.descriptors_after:
-                described = [functional.normalize(self.descriptors(t[:, :, self.special :]), dim=-1) for t in tokens]
-            if index + 1 in self.taps:
-                for taps, group in zip(tapped, tokens, strict=True):
-                    taps.append(group[:, :, self.special :])
-            yield (index + 1) / (len(self.blocks) + 2), f"Block {index + 1} of {len(self.blocks)}"
+    def start(self, images: Sequence[Tensor]) -> list[Group]:
+        """Views before the first block, grouped by size as `steps` takes them."""
+        groups = []
+        for index, group in enumerate(images):
+            batch, views, _, height, width = group.shape
+            special = self.special_tokens[1:].expand(views, -1, -1)
+            if index == 0:
+                special = torch.cat([self.special_tokens[:1], special[1:]])
+            maps, tokens = self.embed(group.flatten(0, 1), special.repeat(batch, 1, 1))
+            positions = grid_positions(height // STRIDE, width // STRIDE, self.special, group.device)
+            groups.append(Group(views, maps, rotary_angles(positions, self.head_width), tokens))
+        return groups
 
-        return [
-            self.predict(skips[i], tapped[i], described[i], before_last[i][:, :, 0], tokens[i][:, :, 0])
-            for i in range(len(groups))
-        ]
+    def embed(self, images: Tensor, special: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Images ``[N,3,H,W]`` and their special tokens ``[N,special,C]`` to the stem's maps and to all tokens."""
+        height, width = images.shape[-2] // STRIDE, images.shape[-1] // STRIDE
+        maps, patches = self.stem(images)
+        patches = patches + self.position(fourier_positions(height, width, images.device))
+        return maps, torch.cat([special.to(patches.dtype), patches], 1)
 
-    def embed(self, images: Tensor, holds_first: bool) -> tuple[list[Tensor], Tensor]:
-        """Images ``[B,V,3,H,W]`` to the stem's maps and to tokens ``[B,V,N,width]``: camera, registers, patches."""
-        batch, views, _, height, width = images.shape
-        maps, patches = self.stem(images.flatten(0, 1))
-        grid = fourier_positions(height // STRIDE, width // STRIDE, images.device)
-        patches = patches + self.position(grid)
-        slots = torch.ones(views, dtype=torch.long, device=images.device)
-        slots[0] = 0 if holds_first else 1
-        special = repeat(self.special_tokens[slots], "v n c -> b v n c", b=batch).to(patches.dtype)
-        return maps, torch.cat([special, rearrange(patches, "(b v) n c -> b v n c", b=batch)], 2)
+    def advance(self, groups: list[Group], number: int) -> None:
+        """Through one block: those of odd number attend within each view, those of even number across all views."""
+        block = self.blocks[number - 1]
+        heads = [block.project(group.tokens, group.rotary) for group in groups]
+        if number % 2:
+            attended = [attend(*parts) for parts in heads]
+        else:
+            attended = attend_across(heads, [group.views for group in groups])
+        for group, values in zip(groups, attended, strict=True):
+            group.tokens = block.add(group.tokens, values)
+            if number in self.kept:
+                group.kept[number] = group.tokens
 
-    def predict(
-        self, maps: list[Tensor], taps: list[Tensor], descriptors: Tensor, before_last: Tensor, last: Tensor
-    ) -> Prediction:
-        """The heads: stem's maps ``[(B V),C,...]``, patch tokens ``[B,V,N,C]``, two camera tokens ``[B,V,C]``."""
-        batch, rows = last.shape[0], maps[0].shape[-2] * 2 // STRIDE
-        dense, quarter = self.dense_head(maps, [tap.flatten(0, 1) for tap in taps])
-        dense = rearrange(dense.float(), "(b v) c h w -> b v h w c", b=batch)
-        fine = None
-        if self.fine_head is not None:
-            fine = rearrange(self.fine_head(quarter), "(b v) c h w -> b v h w c", b=batch)
-        return Prediction(
-            depth=dense[..., 0].clamp(-8, 8).exp(),
-            depth_confidence=1 + dense[..., 1].clamp_max(5).exp(),
-            points=from_signed_log(dense[..., 2:5]),
-            points_confidence=1 + dense[..., 5].clamp_max(5).exp(),
-            descriptors=rearrange(descriptors, "b v (h w) c -> b v h w c", h=rows),
-            cameras=self.camera_head(before_last, last),
-            fine_descriptors=fine,
+    def predict(self, group: Group) -> Prediction:
+        """What the heads read off a group that has passed all blocks."""
+        return by_scene(self.read(group.maps, group.kept), group.views)
+
+    def read(self, maps: list[Tensor], kept: dict[int, Tensor]) -> Prediction:
+        """The heads: a `Group`'s maps and tokens of N views to a prediction of shapes ``[N,...]``."""
+        last = len(self.blocks)
+        taps = [kept[number][:, self.special :] for number in self.taps]
+        values, quarter = self.dense_head(maps, taps)
+        log_depth, depth_confidence, points, points_confidence = values.float().split([1, 1, 3, 1], 1)
+        descriptors = self.descriptors(kept[self.descriptors_after][:, self.special :]).unflatten(
+            1, (quarter.shape[-2] // 4, quarter.shape[-1] // 4)
         )
+        return Prediction(
+            depth=log_depth.squeeze(1).clamp(-8, 8).exp(),
+            depth_confidence=1 + depth_confidence.squeeze(1).clamp_max(5).exp(),
+            points=from_signed_log(rearrange(points, "n c h w -> n h w c")),
+            points_confidence=1 + points_confidence.squeeze(1).clamp_max(5).exp(),
+            descriptors=functional.normalize(descriptors, dim=-1),
+            cameras=self.camera_head(kept[last - 1][:, 0], kept[last][:, 0]),
+            fine_descriptors=None if self.fine_head is None else self.fine_head(quarter),
+        )
+
+    def compile_parts(self, **options: Any) -> None:
+        """Compile in place what fuses well, for training; ``options`` are those of `torch.compile`.
+
+        In parts, so that one compilation serves all blocks, and none depends on how many views a scene has: only
+        another image size or another number of views in all compiles anew. Attention has kernels of its own.
+        """
+        torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # image sizes
+        compiled = partial(torch.compile, dynamic=False, fullgraph=True, **options)
+        project, add = compiled(Block.project), compiled(Block.add)
+        for block in self.blocks:
+            block.project = partial(project, block)  # type: ignore[method-assign]
+            block.add = partial(add, block)  # type: ignore[method-assign]
+        self.embed = compiled(self.embed)  # type: ignore[method-assign]
+        self.read = compiled(self.read)  # type: ignore[method-assign]
 
 
 class Stem(nn.Module):
@@ -295,8 +336,8 @@ class FineHead(nn.Module):
         self.project = nn.Conv2d(channels, descriptor, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """``[N,channels,H,W]`` to ``[N,descriptor,H,W]``."""
-        return functional.normalize(self.project(self.refine(maps)).float(), dim=1)
+        """``[N,channels,H,W]`` to ``[N,H,W,descriptor]``."""
+        return functional.normalize(rearrange(self.project(self.refine(maps)), "n c h w -> n h w c").float(), dim=-1)
 
 
 class Fusion(nn.Module):
@@ -310,27 +351,39 @@ class Fusion(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """``[N,coarse,H,W]`` and ``[N,fine,2H,2W]`` to ``[N,fine,2H,2W]``."""
-        doubled = functional.interpolate(self.from_coarse(coarse), scale_factor=2, mode="nearest")
-        return self.refine(doubled + self.from_fine(fine))
+        doubled = repeat(self.from_coarse(coarse), "n c h w -> n (h two) (w to) c", two=2, to=2)
+        return self.refine(rearrange(doubled, "n h w c -> n c h w") + self.from_fine(fine))
 
 
-def attend_within(block: nn.Module, tokens: list[Tensor], rotary: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """Each view's tokens attend to that view's own; tokens ``[B,V_g,N_g,C]`` a group."""
-    return [
-        block(group.flatten(0, 1), angles).unflatten(0, group.shape[:2])
-        for group, angles in zip(tokens, rotary, strict=True)
+def attend_across(heads: list[Heads], views: list[int]) -> list[Tensor]:
+    """All tokens of a scene attend to each other: for each group the heads of its ``(B V_g)`` views, and V_g."""
+    sequences = [
+        [rearrange(part, "(b v) n h d -> b (v n) h d", v=v) for part in parts]
+        for parts, v in zip(heads, views, strict=True)
     ]
+    query, key, value = (torch.cat(parts, 1) if len(parts) > 1 else parts[0] for parts in zip(*sequences, strict=True))
+    attended = attend(query, key, value).split([parts[0].shape[1] for parts in sequences], 1)
+    return [rearrange(values, "b (v n) c -> (b v) n c", v=v) for values, v in zip(attended, views, strict=True)]
 
 
-def attend_across_views(block: nn.Module, tokens: list[Tensor], rotary: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """All tokens of all views of all groups attend to each other."""
-    views = [group.shape[1] for group in tokens]
-    joined = torch.cat([group.flatten(1, 2) for group in tokens], 1)
-    cosines, sines = (
-        torch.cat([angles[i].repeat(count, 1) for angles, count in zip(rotary, views, strict=True)]) for i in (0, 1)
+def by_scene(prediction: Prediction, views: int) -> Prediction:
+    """A prediction of ``[N,...]`` as one of ``[B,V,...]``."""
+
+    def split(values: Tensor) -> Tensor:
+        return values.unflatten(0, (-1, views))
+
+    return Prediction(
+        depth=split(prediction.depth),
+        depth_confidence=split(prediction.depth_confidence),
+        points=split(prediction.points),
+        points_confidence=split(prediction.points_confidence),
+        descriptors=split(prediction.descriptors),
+        cameras=[
+            CameraPrediction(split(camera.translation), split(camera.quaternion), split(camera.fields_of_view))
+            for camera in prediction.cameras
+        ],
+        fine_descriptors=None if prediction.fine_descriptors is None else split(prediction.fine_descriptors),
     )
-    parts = block(joined, (cosines, sines)).split([group.shape[1] * group.shape[2] for group in tokens], 1)
-    return [part.unflatten(1, group.shape[1:3]) for part, group in zip(parts, tokens, strict=True)]
 
 
 def fourier_positions(height: int, width: int, device: torch.device) -> Tensor:

@@ -12,11 +12,11 @@ def test_positions_run_row_by_row_after_the_special_tokens():
 
 
 def test_rotation_leaves_special_tokens_and_lengths_alone():
-    heads = torch.randn(1, 2, 7, 16, generator=torch.Generator().manual_seed(0))
+    heads = torch.randn(1, 7, 2, 16, generator=torch.Generator().manual_seed(0))
     turned = rotate(heads, rotary_angles(grid_positions(2, 3, special=1), 16))
-    torch.testing.assert_close(turned[:, :, 0], heads[:, :, 0])
+    torch.testing.assert_close(turned[:, 0], heads[:, 0])
     torch.testing.assert_close(turned.norm(dim=-1), heads.norm(dim=-1))
-    assert not torch.allclose(turned[:, :, 1:], heads[:, :, 1:])
+    assert not torch.allclose(turned[:, 1:], heads[:, 1:])
 
 
 def test_rotated_products_depend_on_the_offset_alone():

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,31 @@ def test_every_weight_learns():
     sum(output.square().mean() for output in [*outputs, *described, *cameras]).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
+
+
+@pytest.fixture
+def small() -> ParallaxNetwork:
+    network = ParallaxNetwork(width=48, depth=2, heads=2, taps=(1, 2), descriptors_after=1, fine_channels=8)
+    network.load_state_dict(stand_in_state(network))
+    return network
+
+
+def test_a_pass_is_one_graph(small):
+    images = smooth_images(2, 32, 48)
+    compiled = torch.compile(small, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images).depth, small(images).depth)
+
+
+def test_compiled_parts_give_the_same_gradients_for_any_number_of_views(small):
+    images = smooth_images(4, 32, 48)
+    compiled = copy.deepcopy(small)
+    compiled.compile_parts(backend="aot_eager")
+    compiled(images)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for scenes in (images, images.view(2, 2, 3, 32, 48)):
+            for network in (small, compiled):
+                prediction = network(scenes)
+                (prediction.points.square().mean() + prediction.cameras[-1].translation.sum()).backward()
+    for (name, weight), other in zip(small.named_parameters(), compiled.parameters(), strict=True):
+        if weight.grad is not None:
+            torch.testing.assert_close(other.grad, weight.grad, msg=lambda m, name=name: f"{name}: {m}")

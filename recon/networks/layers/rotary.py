@@ -19,20 +19,24 @@ def grid_positions(height: int, width: int, special: int = 0, device: torch.devi
 
 
 def rotary_angles(positions: Tensor, head_width: int, base: float = 100.0) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, ``[N, head_width] float32`` each, of positions ``[N, 2]``.
+    """Cosines and signed sines, ``[N, 1, head_width] float32`` each, of positions ``[N, 2]``, for `rotate`.
 
-    The first half of a head turns with y, the second with x, at the frequencies ``base ** (-4i / head_width)``.
+    The first half of a head turns with y, the second with x, at the frequencies ``base ** (-4i / head_width)``. Channel
+    i of the first quarter is one coordinate of a point that turns, channel i of the second quarter the other; so with
+    the third and the fourth.
     """
     quarter = head_width // 4
     frequencies = base ** (-torch.arange(quarter, device=positions.device) / quarter)
-    y, x = (positions.float()[:, :, None] * frequencies).unbind(1)
-    angles = torch.cat([y, y, x, x], -1)
-    return angles.cos(), angles.sin()
+    y, x = (positions.float()[:, None, :, None] * frequencies).unbind(2)
+    cosines, sines = torch.cat([y, y, x, x], -1).cos(), torch.cat([-y, y, -x, x], -1).sin()
+    return cosines, sines
 
 
 def rotate(heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn ``[B, heads, N, head_width]`` by what `rotary_angles` gave for its N tokens."""
+    """Turn ``[B, N, heads, head_width]`` by what `rotary_angles` gave for its N tokens.
+
+    A flip, where the textbook concatenates, so that a compiler makes it one pass over memory.
+    """
     cosines, sines = rotary
-    y_first, y_second, x_first, x_second = heads.chunk(4, -1)
-    turned = torch.cat([-y_second, y_first, -x_second, x_first], -1)
-    return (heads * cosines + turned * sines).to(heads.dtype)
+    other = heads.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return (heads * cosines + other * sines).to(heads.dtype)

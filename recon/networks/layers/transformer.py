@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from recon.networks.layers.rotary import rotate
 
+Rotary = tuple[Tensor, Tensor]  # what `rotary_angles` gives for the tokens
+Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys and values, each [B, N, heads, head_width]
+
 
 class Attention(nn.Module):
     """Self-attention over all tokens of a sequence.
@@ -29,16 +32,23 @@ class Attention(nn.Module):
         self.k_norm = qk_norm(width // heads) if qk_norm else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, rotary: Rotary | None = None) -> Tensor:
         """``[B, N, width]`` to the same; ``rotary`` holds the angles of the N tokens (see `rotary_angles`)."""
-        batch, count, width = tokens.shape
-        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
-        query, key, value = qkv.transpose(1, 3).unbind(2)  # each [B, heads, N, head_width]
+        return self.proj(attend(*self.project(tokens, rotary)))
+
+    def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
+        """Queries, keys and values of ``[B, N, width]``, for `attend`."""
+        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(tokens).chunk(3, -1))
         query, key = self.q_norm(query), self.k_norm(key)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        return self.proj(attended.transpose(1, 2).reshape(batch, count, width))
+        return query.to(value.dtype), key.to(value.dtype), value
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot products of `Heads`, ``[B, N, heads, head_width]`` each, to ``[B, N, heads * head_width]``."""
+    query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+    return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Mlp(nn.Module):
@@ -94,7 +104,15 @@ class Block(nn.Module):
         self.mlp = Mlp(width, 4 * width, gelu)
         self.ls2 = LayerScale(width, layer_scale)
 
-    def forward(self, tokens: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, rotary: Rotary | None = None) -> Tensor:
         """``[B, N, width]`` to the same; ``rotary`` as in `Attention.forward`."""
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotary))
+        return self.add(tokens, attend(*self.project(tokens, rotary)))
+
+    def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
+        """What comes before the attention: queries, keys and values of ``[B, N, width]``, for `attend`."""
+        return self.attn.project(self.norm1(tokens), rotary)
+
+    def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """What comes after it: ``attended``, which `attend` gave, added to the tokens, then the MLP."""
+        tokens = tokens + self.ls1(self.attn.proj(attended))
         return tokens + self.ls2(self.mlp(self.norm2(tokens)))
