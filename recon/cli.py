@@ -1,4 +1,4 @@
-"""The same core from a shell: ``parallax run | models | evaluate | bench``, and the commands that other packages add.
+"""The same core from a shell: ``parallax run | models | evaluate | bench | train | finetune``, and what others add.
 
 Results go to standard output, progress and complaints to standard error. Exit codes: 0 done, 1 failed, 2 something
 given cannot be used, 130 interrupted.
@@ -35,6 +35,7 @@ from recon.filters import Filters
 from recon.media import read
 from recon.models import CARDS, Model, Options, Update
 from recon.progress import ProgressBar, duration
+from recon.training.commands import add_finetune, add_train
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parallax {version('parallax-3d')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the log, and the trace of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_models, _add_evaluate, _add_bench):
+    for add in (_add_run, _add_models, _add_evaluate, _add_bench, add_train, add_finetune):
         add(commands)
     if not arguments or arguments[0] not in commands.choices:  # importing what others add takes time
         for entry in entry_points(group="parallax.commands"):
