@@ -42,7 +42,10 @@ class Batch:
 
     def normalised(self) -> Batch:
         """The same in the world of the first camera, with the mean distance of all points from it as the unit."""
-        first_from_world = torch.linalg.inv(self.world_from_camera[:, :1])
+        # Not torch.linalg.inv, which on a GPU waits for all that is under way, to see whether it failed.
+        first, first_from_world = self.world_from_camera[:, :1], self.world_from_camera[:, :1].clone()
+        first_from_world[..., :3, :3] = first[..., :3, :3].mT
+        first_from_world[..., :3, 3:] = -first[..., :3, :3].mT @ first[..., :3, 3:]
         batch = self.with_(world_from_camera=first_from_world @ self.world_from_camera)
         valid = self.valid
         distance = batch.points().norm(dim=-1) * valid
