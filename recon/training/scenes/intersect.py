@@ -114,7 +114,7 @@ def _is_sheet(u: Tensor, v: Tensor, parameters: Tensor) -> Tensor:
     sine = (1 - cosine * cosine).clamp_min(0).sqrt()
     a, b = x + 0.3 * (unit(bits << 8) - 0.5), y + 0.3 * (unit(bits << 12) - 0.5)
     along, beside = a * cosine + b * sine, b * cosine - a * sine
-    oval = along * along + 4 * beside * beside < 0.65 * area / (1.0001 - share**6)
+    oval = along * along + 4 * beside * beside < 0.64 * area / (1.0001 - share * share)
     leaf = oval & (unit(bits << 4) < leaves)
     mesh = torch.maximum(x.abs(), y.abs()) > 0.5 * (1 - share).clamp_min(0).sqrt()
     return torch.where(shape < 0, mesh, leaf) | (share >= 1)

@@ -21,7 +21,7 @@ from recon.training.scenes.world import Cameras, World
 
 # Rays in a bundle (all of one view), and bundles at a time on a GPU and on the CPU.
 BUNDLE = 2048
-AT_ONCE = {True: 512, False: 4}
+AT_ONCE = {True: 1024, False: 4}
 
 
 def render(
@@ -49,7 +49,7 @@ def render(
     if samples == 2:
         places = torch.cat([places, _corners(height, width, device)])
     packed = pack(world, cameras, width)
-    noise = torch.tensor(seed & 0x7FFFFFFF, dtype=torch.int32, device=device)
+    noise = torch.full((), seed & 0x7FFFFFFF, dtype=torch.int32, device=device)
     parts = [
         _trace(atlas, noise, identity, here, packed.of(views)) for views, identity, here in _bundles(packed, places)
     ]
@@ -89,9 +89,7 @@ def _trace(
     keys = _step(intersect.nearest, x)(primary, x, y)
     found = _step(surface, x)(keys, x, y, seeds, primary, shadow, materials, lights, views)
     in_shadow, around = _step(intersect.shadows, x)(shadow, solids, found[1:4], found[4:7], found[7:10])
-    light = _step(shade, x)(
-        atlas, keys, x, y, seeds, found, in_shadow, around, shadow, materials, lights, views
-    )  # fmt: skip
+    light = _step(shade, x)(atlas, keys, x, y, seeds, found, in_shadow, around, shadow, materials, lights, views)
     return (*light, found[0])
 
 

@@ -64,8 +64,8 @@ def pack(world: World, cameras: Cameras, width: int) -> Tables:
     scenes, slots = unit_from_world.shape[:2]
     views = cameras.centre.shape[1]
     turn = cameras.rotation * torch.cat([cameras.tangents, torch.ones_like(cameras.tangents[..., :1])], -1)[:, :, None]
-    direction = unit_from_world[:, None, :, :, :3] @ turn[:, :, None]
-    origin = unit_from_world[:, None, :, :, :3] @ cameras.centre[:, :, None, :, None]
+    direction = _product(unit_from_world[:, None, :, :, :3], turn[:, :, None])
+    origin = _product(unit_from_world[:, None, :, :, :3], cameras.centre[:, :, None, :, None])
     origin = origin[..., 0] + unit_from_world[:, None, :, :, 3]
     shapes = torch.cat([_shape(kind, each) for kind, each in solids], 1)
     primary = torch.cat(
@@ -89,9 +89,14 @@ def _unit_from_world(solids: Solids) -> Tensor:
     is_there = (solids.half_size > 0).all(-1)[..., None, None]
     half = torch.where(is_there[..., 0], solids.half_size, 1.0)
     matrix = solids.rotation.transpose(-1, -2) / half[..., :, None]
-    shift = -(matrix @ solids.centre[..., :, None])
+    shift = -_product(matrix, solids.centre[..., :, None])
     nowhere = torch.full_like(shift, NOWHERE)
     return torch.cat([torch.where(is_there, matrix, 0.0), torch.where(is_there, shift, nowhere)], -1)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of small matrices at full precision, whatever training lets matrix products be rounded to."""
+    return (a[..., None] * b[..., None, :, :]).sum(-2)
 
 
 def _shape(kind: str, solids: Solids) -> Tensor:

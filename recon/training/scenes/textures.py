@@ -188,8 +188,11 @@ def gravel(draw: Draw, count: int, size: int) -> Tensor:
 
 def foliage(draw: Draw, count: int, size: int) -> Tensor:
     """Leaves over leaves down into the dark, green to brown, with a midrib."""
-    hue = draw.uniform(count, 8, low=0.16, high=0.36) - draw.chance(0.25, count, 1) * 0.1
-    greens = colour_of_hsv(hue, draw.uniform(count, 8, low=0.35, high=0.8), draw.uniform(count, 8, low=0.35, high=0.8))
+    hue = draw.uniform(count, 1, low=0.17, high=0.3) + draw.uniform(count, 8, low=-0.05, high=0.05)
+    saturation = draw.uniform(count, 8, low=0.1, high=0.45)
+    greens = colour_of_hsv(
+        hue - draw.chance(0.2, count, 1) * 0.1, saturation, draw.uniform(count, 8, low=0.4, high=0.8)
+    )
     canvas = _Canvas(draw, count, size, 0.15 * greens[:, 0, :, None, None])
     waves = _waves(draw, count, 1, size, 1.0)[:, 0]
     scale = draw.log_uniform(count, low=0.6, high=1.6)
