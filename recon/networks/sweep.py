@@ -189,6 +189,7 @@ class Sweep(nn.Module):
             ResidualUnit(2 * channels, Gelu()),
         )
         self.up = Fusion(2 * channels, channels, units=2)
+        self.trust = nn.Parameter(torch.tensor(10.0))
         self.change = nn.Conv2d(channels, steps, 1)
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
@@ -222,7 +223,7 @@ class Sweep(nn.Module):
         directions = torch.einsum("nab,bhw->nahw", torch.linalg.inv(intrinsics), grid)
         reference = unit_groups(reference, self.groups)
         total = torch.full_like(depth, 1e-3)[..., None]
-        evidence, seen = torch.zeros_like(total), torch.zeros_like(log_depth)
+        evidence, likely, seen = torch.zeros_like(total), torch.zeros_like(depth), torch.zeros_like(log_depth)
         for source, (source_intrinsics, source_from_reference) in zip(sources, cameras, strict=True):
             places, visible, angle = project(directions, depth, source_intrinsics, source_from_reference)
             warped = functional.grid_sample(
@@ -237,6 +238,7 @@ class Sweep(nn.Module):
             weight = judged[..., -1:].sigmoid() * visible[..., None]
             total = total + weight
             evidence = evidence + weight * judged[..., :-1]
+            likely = likely + visible * alike.mean(-1)
             seen = seen + visible.mean(1)
         volume = self.volume(rearrange(evidence / total, "n d h w e -> n (d e) h w"))
         hidden = volume + self.photo(torch.cat([photo, torch.stack([shape, seen.clamp_max(1)], 1)], 1))
@@ -244,7 +246,8 @@ class Sweep(nn.Module):
             hidden = hidden + functional.interpolate(self.from_coarser(coarser), scale_factor=2, mode="nearest")
         hidden = self.shape(hidden)
         hidden = self.up(self.down(hidden), hidden)
-        probabilities = self.change(hidden).float().softmax(1)
+        likely = self.trust * likely / seen[:, None].clamp_min(1)
+        probabilities = (self.change(hidden).float() + likely).softmax(1)
         return (probabilities * self.offsets[:, None, None]).sum(1), hidden
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recon.assets import ASSETS
 from recon.networks.parallax import ParallaxNetwork
 from recon.networks.sweep import Refined, SweepNetwork
+from recon.quantization import load_weights, read_configuration
 from recon.training.batch import Batch
+from recon.training.estimate import Estimate
+from recon.training.objective import ObjectiveWeights
 
 ROTATION_ERROR, TRANSLATION_ERROR, FOCAL_ERROR = 0.0015, 0.01, 0.01  # radians; of the baseline; of its logarithm
 NETWORK_SHARE = 0.7  # of the priors that are what the embedded network says
@@ -16,18 +23,51 @@ CONFIDENCE_WEIGHT = 0.2  # alpha of DUSt3R, eq. 4
 GRADIENT_WEIGHT = 0.5
 
 
-def refine_batch(network: SweepNetwork, batch: Batch, prior: Tensor, world_from_camera: Tensor) -> Refined:
-    """Refine each of the V views of each scene by the V - 1 others.
+@dataclass
+class Question:
+    """What the network is asked.
 
-    Args:
-        network: to run.
+    Attributes:
         batch: S scenes of V views.
         prior: ``[S,V,H,W]``, above 0.
         world_from_camera: ``[S,V,4,4]``, as well as it is known.
-
-    Returns:
-        Of ``S * V`` photos, view by view within a scene.
     """
+
+    batch: Batch
+    prior: Tensor
+    world_from_camera: Tensor
+
+
+def pose_question(batch: Batch, generator: torch.Generator) -> Question:
+    """Spoil what is known of a batch."""
+    prior = prior_depth(batch, generator, embedded_network(batch.depth.device))
+    return Question(batch, prior, shaken_cameras(batch, generator))
+
+
+def sweep_loss(network: SweepNetwork, question: Question, losses: ObjectiveWeights) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective of what the network says; its parts have weights of their own."""
+    return sweep_objective(refine(network, question), question.batch.depth.flatten(0, 1))
+
+
+def estimate_sweep(network: SweepNetwork, question: Question) -> Estimate:
+    """What the network says, to be measured."""
+    refined = refine(network, question)
+    shape = question.batch.depth.shape
+    return Estimate(depth=refined.depth.view(shape), depth_confidence=refined.confidence.view(shape))
+
+
+@lru_cache(maxsize=1)
+def embedded_network(device: torch.device) -> ParallaxNetwork:
+    """The network that is shipped, whose depth is the prior."""
+    path = ASSETS / "parallax-small.safetensors"
+    network = ParallaxNetwork(**read_configuration(path))
+    load_weights(network, path)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def refine(network: SweepNetwork, question: Question) -> Refined:
+    """Refine each of the V views of each scene by the V - 1 others; returns ``S * V`` photos, scene by scene."""
+    batch, prior, world_from_camera = question.batch, question.prior, question.world_from_camera
     scenes, views = batch.depth.shape[:2]
     features = network.encoder(batch.images.flatten(0, 1))
     intrinsics = intrinsics_of(batch.tangents)
@@ -81,13 +121,12 @@ def spoilt_depth(depth: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def prior_depth(batch: Batch, generator: torch.Generator, network: ParallaxNetwork | None) -> Tensor:
-    """``[S,V,H,W]``: what the embedded network says, scaled to the truth of each view as verification would, or
-    spoilt truth, by scene."""
+def prior_depth(batch: Batch, generator: torch.Generator, network: ParallaxNetwork) -> Tensor:
+    """``[S,V,H,W]``: what a network says, scaled to the truth of each view as verification would, or spoilt truth, by
+    scene."""
     spoilt = spoilt_depth(batch.depth, generator)
-    if network is None:
-        return spoilt
-    seen = network(batch.images).depth.float()
+    with torch.autocast(batch.depth.device.type, torch.bfloat16, enabled=batch.depth.is_cuda):
+        seen = network(batch.images).depth.float()
     ratio = torch.where(batch.valid, (filled(batch.depth) / seen).log(), torch.nan).flatten(2).nanmedian(-1).values
     scale = (ratio + 0.03 * torch.randn(ratio.shape, generator=generator, device=ratio.device)).nan_to_num(0).exp()
     by_network = torch.rand(len(seen), generator=generator, device=seen.device) < NETWORK_SHARE
