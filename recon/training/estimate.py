@@ -65,8 +65,13 @@ class Estimate:
                 for camera in prediction.cameras
             ),
             descriptors=prediction.descriptors,
-            fine_descriptors=getattr(prediction, "fine_descriptors", None),
+            fine_descriptors=prediction.fine_descriptors,
         )
+
+    def in_a_row(self) -> Estimate:
+        """What is said of each view, as if all were of one scene, ``[1, S V, ...]``; without the cameras."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "cameras"}
+        return Estimate(**{name: part.flatten(0, 1)[None] for name, part in parts.items() if part is not None})
 
     def tensors(self) -> list[Tensor]:
         """All that the network said, in no order that matters."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recon.training.batch import Batch
-from recon.training.correspondences import pixel_centres, to_world, unproject
+from recon.training.correspondences import cyclic_partners, pixel_centres, to_world, unproject
 from recon.training.estimate import CameraEstimate, Estimate
 from recon.training.losses import alignment, dense, matching, photometric, pose
 
@@ -74,19 +76,35 @@ def objective(estimate: Estimate, batch: Batch, weights: ObjectiveWeights) -> tu
         weights: of the parts.
     """
     with torch.autocast(batch.depth.device.type, enabled=False):
+        scenes, views = batch.depth.shape[:2]
+        told, known = estimate.in_a_row(), batch.in_a_row()
         parts = {
-            **dense_parts(estimate, batch, weights),
+            **step(dense_parts, batch)(told, known, weights),
             **camera_parts(estimate, batch, weights),
             **shape_parts(estimate, batch, weights),
-            **matching_parts(estimate, batch, weights),
             **photometric_parts(estimate, batch, weights),
         }
+        if views > 1:
+            partner = cyclic_partners(scenes, views, batch.depth.device)
+            partner = partner + views * torch.arange(scenes, device=partner.device)[:, None]
+            parts |= step(matching_parts, batch)(told, known, partner.view(1, -1), weights)
         loss = torch.zeros((), device=batch.depth.device)
         for name, part in parts.items():
             loss = loss + getattr(weights, name) * part
         for tensor in estimate.tensors():
             loss = loss + 0.0 * tensor[(0,) * tensor.dim()].float()
     return loss, {name: part.detach() for name, part in parts.items()}
+
+
+def step(function: Callable[..., dict[str, Tensor]], batch: Batch) -> Callable[..., dict[str, Tensor]]:
+    """What looks at single pixels, compiled on a GPU; one version does for any number of views of a scene."""
+    return compiled(function) if batch.depth.device.type == "cuda" else function
+
+
+@functools.cache
+def compiled(function: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    """As one graph for every size of image."""
+    return torch.compile(function, dynamic=False, fullgraph=True)
 
 
 def dense_parts(estimate: Estimate, batch: Batch, weights: ObjectiveWeights) -> dict[str, Tensor]:
@@ -152,7 +170,8 @@ def shape_parts(estimate: Estimate, batch: Batch, weights: ObjectiveWeights) -> 
         parts["alignment"] = alignment.two_way_alignment(points.flatten(1, 3), truth.flatten(1, 3), mask.flatten(1))
     if weights.consistency and estimate.depth is not None and estimate.cameras:
         from_depth = points_from_depth(estimate.depth.float(), estimate.cameras[-1])
-        parts["consistency"] = alignment.consistency(from_depth, points, mask)
+        unknown = ~batch.valid.flatten(1).any(1)[:, None, None, None]  # scenes without truth teach this all the same
+        parts["consistency"] = alignment.consistency(from_depth, points, mask | unknown)
     return parts
 
 
@@ -178,18 +197,17 @@ def world_from_camera(camera: CameraEstimate) -> Tensor:
     return torch.cat([upper, last], -2)
 
 
-def matching_parts(estimate: Estimate, batch: Batch, weights: ObjectiveWeights) -> dict[str, Tensor]:
-    """Descriptors of every view against those of another one of its scene."""
+def matching_parts(estimate: Estimate, batch: Batch, partner: Tensor, weights: ObjectiveWeights) -> dict[str, Tensor]:
+    """Descriptors of every view against those of its ``partner [S,V]``."""
     parts: dict[str, Tensor] = {}
-    if batch.depth.shape[1] == 1:
-        return parts
     if estimate.descriptors is not None and weights.coarse_matching:
         grid = matching.size_of(estimate.descriptors)
-        found = matching.coarse_correspondences(batch, grid)
+        found = matching.coarse_correspondences(batch, grid, partner)
         target = matching.cell_of(found.position, matching.size_of(batch.depth), grid)
         parts["coarse_matching"] = matching.coarse_matching(estimate.descriptors, found, target)
     if estimate.fine_descriptors is not None and weights.fine_matching:
-        found = matching.fine_correspondences(batch, matching.size_of(estimate.fine_descriptors))
+        grid = matching.size_of(estimate.fine_descriptors)
+        found = matching.fine_correspondences(batch, grid, partner)
         size = matching.size_of(batch.depth)
         parts["fine_matching"] = matching.fine_matching(estimate.fine_descriptors, found, size)
     return parts

@@ -95,6 +95,7 @@ def test_half_precision_around_it_changes_nothing() -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_it_is_one_graph_for_the_compiler() -> None:
     batch = toy_batch(scenes=1, views=2, height=32, width=32)
     torch.manual_seed(0)

@@ -50,11 +50,11 @@ def cell_centres(size: Size, grid: Size, device: torch.device) -> Tensor:
     return (row[:, None] * width + column).flatten()
 
 
-def coarse_correspondences(batch: Batch, grid: Size) -> Correspondences:
-    """The centres of a grid's cells in all views, each view's in another view of its scene."""
+def coarse_correspondences(batch: Batch, grid: Size, partner: Tensor | None = None) -> Correspondences:
+    """The centres of a grid's cells in all views, each view's in its ``partner [S,V]``, by default a cyclic one."""
     scenes, views, height, width = batch.depth.shape
     centres = cell_centres((height, width), grid, batch.depth.device)
-    partner = cyclic_partners(scenes, views, batch.depth.device)
+    partner = cyclic_partners(scenes, views, batch.depth.device) if partner is None else partner
     return find_correspondences(batch, partner, centres.expand(scenes, views, -1))
 
 
@@ -97,11 +97,12 @@ def sample_pixels(scenes: int, views: int, size: Size, grid: Size, device: torch
     return (y * width + x).flatten(2)
 
 
-def fine_correspondences(batch: Batch, grid: Size) -> Correspondences:
-    """`sample_pixels` of a grid in all views, each view's in another view of its scene."""
+def fine_correspondences(batch: Batch, grid: Size, partner: Tensor | None = None) -> Correspondences:
+    """`sample_pixels` of a grid in all views, each view's in its ``partner [S,V]``, by default a cyclic one."""
     scenes, views, height, width = batch.depth.shape
     source = sample_pixels(scenes, views, (height, width), grid, batch.depth.device)
-    return find_correspondences(batch, cyclic_partners(scenes, views, batch.depth.device), source)
+    partner = cyclic_partners(scenes, views, batch.depth.device) if partner is None else partner
+    return find_correspondences(batch, partner, source)
 
 
 def bilinear(descriptors: Tensor, partner: Tensor, position: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ def fine_matching(descriptors: Tensor, found: Correspondences, size: Size) -> Te
     apart = (position[..., :, None, :] - position[..., None, :, :]).abs().amax(-1) > 1
     lowest = torch.finfo(logits.dtype).min / 2
     candidates = torch.where(itself | (apart & found.visible[..., None, :]), logits, lowest)
-    forward = candidates.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)
+    forward = candidates.logsumexp(-1) - FINE_SHARPNESS * (here * there).sum(-1)
 
     window = window_of((rows, columns), cells.device)
     elsewhere = torch.where(window[:, None] != window, logits, lowest).logsumexp(-2)
