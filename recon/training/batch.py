@@ -58,6 +58,10 @@ class Batch:
         """The same with some attributes replaced."""
         return Batch(**{field.name: changes.get(field.name, getattr(self, field.name)) for field in fields(self)})
 
+    def in_a_row(self) -> Batch:
+        """All views as if they were of one scene, ``[1, S V, ...]``; each keeps the world of its own scene."""
+        return Batch(*(getattr(self, field.name).flatten(0, 1)[None] for field in fields(self)))
+
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
