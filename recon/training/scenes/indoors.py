@@ -15,6 +15,7 @@ from recon.training.scenes.objects import (
     box,
     bundle,
     ellipsoid,
+    form,
     frustum,
     moved,
 )
@@ -27,7 +28,7 @@ def legs(
     half_width: Length, half_depth: Length, height: Length, thick: float = 0.025, look: str = "furniture"
 ) -> list[Part]:
     """Four."""
-    w, d, h = half_width * ONE - thick, half_depth * ONE - thick, height * ONE
+    w, d, h = form(half_width) - thick, form(half_depth) - thick, form(height)
     return [box((x * w, y * d, 0), (thick, thick, 0.5 * h), look) for x, y in CORNERS]
 
 

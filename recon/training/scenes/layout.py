@@ -36,6 +36,7 @@ class _Plan:
     corridor: Tensor
     extent: Tensor
     tumble: Tensor
+    depth: Tensor
     first_focus: Tensor
     options: Tensor
     sides: Tensor
@@ -74,7 +75,7 @@ def _plan(device: torch.device) -> _Plan:
         return (weights.cumsum(-1) / weights.sum(-1, keepdim=True)).to(device)
 
     ranges = torch.stack([of_spots(name) for name in ("along", "back", "clear", "height")], 2)
-    names_of_styles = [f.name for f in fields(_Plan)][1:11]
+    names_of_styles = [f.name for f in fields(_Plan)][1:12]
     names_of_spots = ("snap", "turn", "widens", "hangs", "on_table", "fills")
     return _Plan(
         shares=running(of_styles("share").cpu()),
@@ -126,7 +127,7 @@ def make_world(scenes: int, generator: torch.Generator, per_family: int) -> Worl
         own=torch.ones(scenes, 1, dtype=torch.bool, device=draw.device),
         owner=torch.zeros(scenes, 1, dtype=torch.long, device=draw.device),
     )
-    solids = _in_slots(draw, rooms, parts, per_family)
+    solids = _in_slots(draw, rooms, parts, _order(plan.depth[style], groups, parts), per_family)
 
     has_table = table.amax(-1) > 0
     stage = torch.where(has_table[:, None], table, room[:, :2])
@@ -199,13 +200,20 @@ def _walls(draw: Draw, kind: Tensor) -> Tensor:
     return options[draw.pick(shares[(kind == 3).long()])]
 
 
-def _in_slots(draw: Draw, rooms: Parts, parts: Parts, per_family: int) -> dict[str, Solids]:
-    """The parts by kind, each in a slot of its own; what does not fit, of the things that come last, is left out."""
+def _order(depth: Tensor, groups: Groups, parts: Parts) -> Tensor:
+    """How early each part comes ``[S,P]``, the larger the earlier, all different."""
+    count = groups.template.shape[1]
+    most = parts.kind.shape[1] // count
+    group, part = (torch.arange(n, device=depth.device) for n in (count, most))
+    late = (part + depth[:, None, None] * group[:, None]).flatten(1)
+    return 2**24 - late * (count + 1) - group.repeat_interleave(most)
+
+
+def _in_slots(draw: Draw, rooms: Parts, parts: Parts, order: Tensor, per_family: int) -> dict[str, Solids]:
+    """The parts by kind, each in a slot of its own; what does not fit, of what comes last, is left out."""
     chosen = {"rooms": rooms}
-    count = parts.kind.shape[1]
-    rank = torch.arange(count, 0, -1, device=draw.device)
     for number, name in enumerate(_KINDS):
-        score, index = torch.topk(torch.where(parts.kind == number, rank, 0), SLOTS[name], dim=1)
+        score, index = torch.topk(torch.where(parts.kind == number, order, 0), SLOTS[name], dim=1)
         taken = {}
         for field in fields(Parts):
             values = getattr(parts, field.name)

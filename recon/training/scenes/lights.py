@@ -44,11 +44,11 @@ def draw_lights(draw: Draw, walled: Tensor, centre: Tensor, half_size: Tensor, e
     lamp_down = lamp_up * draw.uniform(scenes, 1, low=0.35, high=0.9)
 
     # Outdoors: a cloudless or cloudy day, an overcast one, or dusk.
-    day = draw.pick(torch.tensor([0.55, 0.85, 1.0], device=draw.device).expand(scenes, 3))
+    day = draw.pick(torch.tensor([0.6, 0.87, 1.0], device=draw.device).expand(scenes, 3))
     clear, overcast, dusk = (day == kind for kind in range(3))
     sun_height = torch.where(dusk, draw.uniform(scenes, low=0.05, high=0.3), draw.uniform(scenes, low=0.25, high=2.2))
     sun = F.normalize(torch.cat([F.normalize(draw.normal(scenes, 2), dim=-1), sun_height[:, None]], -1), dim=-1)
-    strength = torch.where(clear, draw.uniform(scenes, low=0.7, high=1.6), draw.uniform(scenes, low=0.0, high=0.15))
+    strength = torch.where(clear, draw.uniform(scenes, low=0.8, high=2.2), draw.uniform(scenes, low=0.0, high=0.15))
     strength = torch.where(dusk, draw.uniform(scenes, low=0.1, high=0.7), strength)
     sun_colour = _tinted(draw, scenes, warm, 0.25, strength) * torch.where(
         dusk[:, None], lamp_colour.new_tensor([1.0, 0.7, 0.45]), 1.0
@@ -59,7 +59,7 @@ def draw_lights(draw: Draw, walled: Tensor, centre: Tensor, half_size: Tensor, e
     sky_down = sky_up * draw.uniform(scenes, 1, low=0.3, high=0.75)
 
     sky = draw.uniform(scenes, low=0.5, high=1.3) * torch.where(dusk, 0.5, 1.0)
-    blueness = torch.where(overcast, draw.uniform(scenes, high=0.12), draw.uniform(scenes, low=0.25, high=0.8))
+    blueness = torch.where(overcast, draw.uniform(scenes, high=0.12), draw.uniform(scenes, low=0.35, high=0.85))
     zenith = colour_of_hsv(draw.uniform(scenes, low=0.55, high=0.63), blueness, sky)
     horizon = colour_of_hsv(
         torch.where(dusk, draw.uniform(scenes, low=0.03, high=0.12), draw.uniform(scenes, low=0.53, high=0.62)),

@@ -493,7 +493,7 @@ LOOKS: dict[str, Look] = {
         value=(0.2, 0.9),
         vivid=0.04,
         contrast=(0.05, 0.8),
-        dirt=(0.1, 0.5),
+        dirt=(0, 0.25),
         bump=(0, 0.4),
     ),
     "masonry": Look(
@@ -616,13 +616,16 @@ OWNERS = 128
 
 
 @lru_cache(maxsize=8)
-def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of L looks: running chances ``[L,families]``, ranges ``[L,10,2]``, and ``[L,4]`` fitted, vivid, lean, turned."""
+def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of L looks: running chances ``[L,families]``, ranges ``[L,10,2]``, ``[L,4]`` fitted, vivid, lean, turned; and
+    which families are cloudy ``[families]``.
+    """
     looks = LOOKS.values()
     chances = torch.tensor([[look.textures.get(name, 0.0) for name in FAMILIES] for look in looks]).cumsum(-1)
     ranges = torch.tensor([[getattr(look, name) for name in RANGES] for look in looks], dtype=torch.float32)
     others = torch.tensor([[float(look.fitted), look.vivid, look.lean, look.turned] for look in looks])
-    return (chances / chances[:, -1:]).to(device), ranges.to(device), others.to(device)
+    cloudy = torch.tensor([name in ("noise", "stains", "marble") for name in FAMILIES])
+    return (chances / chances[:, -1:]).to(device), ranges.to(device), others.to(device), cloudy.to(device)
 
 
 def draw_materials(draw: Draw, look: Tensor, own: Tensor, owner: Tensor, size: Tensor, per_family: int) -> Materials:
@@ -631,7 +634,7 @@ def draw_materials(draw: Draw, look: Tensor, own: Tensor, owner: Tensor, size: T
     Slots of one look and one ``owner [S,N]`` are of the same material, but for those that have their ``own [S,N]``.
     ``size [S,N]`` is the longest side of the solid in metres, to which fitted textures are stretched.
     """
-    chances, ranges, others = _tables(look.device)
+    chances, ranges, others, cloudy = _tables(look.device)
     scenes, count = look.shape
     common = draw.uniform(scenes, OWNERS, 20)
     row = (owner * 7 + look * 13) % OWNERS
@@ -649,6 +652,8 @@ def draw_materials(draw: Draw, look: Tensor, own: Tensor, owner: Tensor, size: T
 
     family = (u[..., 13, None] > chances[look]).sum(-1).clamp_max(len(FAMILIES) - 1)
     member = (u[..., 14] * per_family).long().clamp_max(per_family - 1)
+    # Stains and clouds are fainter on most things than patterns that are meant to be seen.
+    contrast = torch.where(cloudy[family], 0.45, 1.0) * contrast
     offset = torch.where(fitted[..., None] > 0, torch.full_like(u[..., 15:17], 0.5), u[..., 15:17])
     return Materials(
         texture=family * per_family + member,

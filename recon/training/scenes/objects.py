@@ -1,7 +1,7 @@
 """Objects: templates of things made of a few solids, and the building of many of them at once.
 
-A template's lengths are linear in a few dimensions that are drawn anew for each thing: a form is a vector of weights
-of (1, W, D, H, P, Q, R, U), so ``H - 0.1 * ONE`` is a tenth of a metre below the top. The whole catalogue is then one
+A template's lengths are linear in a few dimensions that are drawn anew for each thing: ``H - 0.1`` is a tenth of a
+metre below the top, ``0.5 * W`` half way out. The whole catalogue is then one
 table of weights, and any number of different things are built by one product.
 
 In a template's frame z is up and the ground is 0, x runs along the width, and +y is the front. W and D are half the
@@ -25,14 +25,51 @@ from recon.training.scenes.materials import LOOKS
 from recon.training.scenes.random import Draw, between, rotation_about_z, rotation_of_angles
 
 KINDS = ("boxes", "ellipsoids", "frusta", "cards")
-ONE, W, D, H, P, Q, R, U = np.eye(8)
-ZERO = 0 * ONE
-
+LETTERS = "WDHPQRU"
 _bundles = counter()
 
-Form = np.ndarray
+
+@dataclass(frozen=True)
+class Form:
+    """A length as a linear function of a thing's dimensions: weights of (1, W, D, H, P, Q, R, U).
+
+    Forms add up with each other and with metres, and are multiplied by numbers.
+    """
+
+    weights: tuple[float, ...]
+
+    def __add__(self, other: Length) -> Form:
+        pairs = zip(self.weights, form(other).weights, strict=True)
+        return Form(tuple(mine + others for mine, others in pairs))
+
+    def __mul__(self, factor: float) -> Form:
+        return Form(tuple(weight * factor for weight in self.weights))
+
+    def __neg__(self) -> Form:
+        return self * -1
+
+    def __sub__(self, other: Length) -> Form:
+        return self + -form(other)
+
+    def __rsub__(self, other: Length) -> Form:
+        return form(other) - self
+
+    def __truediv__(self, divisor: float) -> Form:
+        return self * (1 / divisor)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
 Length = float | Form
 Place = Sequence[Length]
+ONE, W, D, H, P, Q, R, U = (Form(tuple(float(k == one) for k in range(8))) for one in range(8))
+ZERO = 0 * ONE
+
+
+def form(length: Length) -> Form:
+    """A length as a form; a number is metres."""
+    return length if isinstance(length, Form) else Form((float(length), *[0.0] * 7))
 
 
 @dataclass(frozen=True)
@@ -106,10 +143,6 @@ def card(base: Place, half: Place, look: str, shape: tuple[float, float] = (1, 1
     return Part(3, base, half, look, shape=shape, **more)
 
 
-def _form(length: Length) -> Form:
-    return length if isinstance(length, np.ndarray) else length * ONE
-
-
 def bundle(
     parts: list[Part], at: Place = (0, 0, 0), spread: Place = (0, 0, 0), turn: float = 0, keep: float = 1
 ) -> list[Part]:
@@ -127,14 +160,14 @@ def moved(parts: list[Part], by: Place, turn: float = 0) -> list[Part]:
     c, s = cos(turn), sin(turn)
 
     def turned(place: Place) -> Place:
-        x, y, z = (_form(length) for length in place)
+        x, y, z = (form(length) for length in place)
         return (c * x - s * y, s * x + c * y, z)
 
     def shifted(place: Place) -> Place:
-        return [_form(a) + _form(b) for a, b in zip(turned(place), by, strict=True)]
+        return [form(a) + form(b) for a, b in zip(turned(place), by, strict=True)]
 
     def stray(place: Place) -> Place:
-        x, y, z = (_form(length) for length in place)
+        x, y, z = (form(length) for length in place)
         return (abs(c) * x + abs(s) * y, abs(s) * x + abs(c) * y, z)
 
     result = []
@@ -171,9 +204,6 @@ class Catalogue:
     first: Tensor
 
 
-LETTERS = "WDHPQRU"
-
-
 def tabulate(templates: Sequence[Template], device: torch.device) -> Catalogue:
     """The tables of templates; a part that is not there has kind -1."""
     count, most = len(templates), max(len(template.parts) for template in templates)
@@ -202,7 +232,7 @@ def tabulate(templates: Sequence[Template], device: torch.device) -> Catalogue:
         bundles: dict[int, int] = {}
         for m, part in enumerate(template.parts):
             places = (part.base, part.half, part.spread, part.pivot, part.pivot_spread)
-            table["lengths"][t, m] = [[_form(length) for length in place] for place in places]
+            table["lengths"][t, m] = [[form(length).weights for length in place] for place in places]
             table["keep"][t, m] = part.keep, part.pivot_keep
             table["first"][t, m] = bundles.setdefault(part.bundle, m) if part.bundle >= 0 else m
             table["look"][t, m] = looks.index(part.look)

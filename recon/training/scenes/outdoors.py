@@ -18,6 +18,7 @@ from recon.training.scenes.objects import (
     bundle,
     card,
     ellipsoid,
+    form,
     frustum,
     moved,
 )
@@ -27,9 +28,9 @@ from recon.training.scenes.things import UPRIGHT, figure, leaves, toy_car
 def street() -> list[Part]:
     """Of half-length W: a road of half-width D between kerbs and pavements, on far ground."""
     parts = [
-        box((0, 0, -0.2), (250, 250, 0.1), "grass", keep=0.5),
-        box((0, 0, -0.2), (250, 250, 0.09), "asphalt"),
-        box((0, 0, -0.12), (2 * W, D, 0.06), "paving", keep=0.35),
+        box((0, 0, -0.3), (250, 250, 0.13), "grass", keep=0.4),
+        box((0, 0, -0.3), (250, 250, 0.12), "asphalt"),
+        box((0, 0, -0.12), (2 * W, D, 0.06), "paving", keep=0.45),
         box((0, 0, -0.12), (2 * W, D, 0.059), "asphalt"),
         box((0, 0, 0), (2 * W, 0.06, 0.002), "marking", keep=0.3),
     ]
@@ -62,7 +63,7 @@ def ground(look: str) -> list[Part]:
 
 def opening(half_width: Length, half_height: Length, *, framed: bool = True, keep: float = 1) -> list[Part]:
     """A window in a wall that faces +y: pane, frame and sill; stands on its sill."""
-    w, h = half_width * ONE, half_height * ONE
+    w, h = form(half_width), form(half_height)
     pane = box((0, 0.02, 0), (w, 0.03, h), "pane", own=True, keep=keep)
     if not framed:
         return [pane]
@@ -74,71 +75,81 @@ def gable(pitch: float = 0.65, eaves: Length = H) -> list[Part]:
     from math import cos, sin, tan
 
     half = 0.5 / cos(pitch) * (1.08 * D)
-    rise = eaves * ONE + 0.5 * tan(pitch) * D
+    rise = form(eaves) + 0.5 * tan(pitch) * D
     return [
         box((0, y * 0.52 * D, rise), (1.02 * W, half, 0.07), "roof", angles=(-y * pitch, 0, 0), anchor=0)
         for y in (-1, 1)
-    ] + [box((0, 0, eaves * ONE), (0.98 * W, 0.45 * D, 0.5 * sin(pitch) * D), "facade")]
+    ] + [box((0, 0, form(eaves)), (0.98 * W, 0.45 * D, 0.5 * sin(pitch) * D), "facade")]
+
+
+def grid(columns: int, rows: int, first_row: int, height: Length, *, framed: bool) -> list[Part]:
+    """Windows over a front; P and Q are half their width and height."""
+    return [
+        part
+        for row in range(first_row, rows)
+        for column in range(columns)
+        for part in moved(
+            opening(P, Q, framed=framed, keep=0.95),
+            ((2 * (column + 0.5) / columns - 1) * 0.94 * W, D, (row + 0.28) / rows * (form(height))),
+        )
+    ]
 
 
 def house(columns: int, rows: int, *, roof: bool, framed: bool) -> list[Part]:
     """A front with a grid of windows, a door, plinth, cornice and roof."""
+    door = (0.5 / columns * 2 * W - W) * 0.94
     parts = [
         box((0, 0, 0), (W, D, 0.5 * H), "facade"),
-        box((0, 0, 0), (W + 0.04, D + 0.04, 0.3), "masonry", keep=0.7),
+        *(gable() if roof else []),
+        box((door, D, 0), (0.5, 0.05, 1.05), "door"),
+        *grid(columns, rows, 0, H, framed=framed)[2 if framed else 1 :],
+        box((0, 0, 0), (W + 0.04, D + 0.04, 0.3), "masonry", keep=0.6),
         box((0, D, H), (W + 0.05, 0.15, 0.15), "trim", anchor=-1, keep=0.7),
-        box(((0.5 / columns) * 2 * W - W, D, 0), (0.5, 0.05, 1.05), "door"),
     ]
-    for row in range(rows):
-        for column in range(columns):
-            if row == 0 and column == 0:
-                continue
-            at = ((2 * (column + 0.5) / columns - 1) * W, D, (row + 0.28) / rows * H)
-            parts += moved(opening(P, Q, framed=framed, keep=0.95), at)
     if roof:
-        parts += gable()
         parts.append(box((0.5 * W, -0.2 * D, H), (0.3, 0.3, 0.5 * D + 0.4), "masonry", keep=0.6))
-        parts += bundle(
-            [box((0, 0, 0), (0.55, 0.8, 0.55), "roof"), box((0, 0.8, 0.2), (0.4, 0.03, 0.35), "pane")],
-            (0.1 * W, 0.4 * D, H + 0.25 * D),
-            (0.6 * W, 0, 0),
-            0,
-            0.5,
-        )
+        dormer = [box((0, 0, 0), (0.55, 0.8, 0.55), "roof"), box((0, 0.8, 0.2), (0.4, 0.03, 0.35), "pane")]
+        parts += bundle(dormer, (0.1 * W, 0.4 * D, H + 0.25 * D), (0.6 * W, 0, 0), 0, 0.5)
     else:
-        balcony = [
-            box((0, 0.5, 0), (1.0, 0.5, 0.06), "stone"),
-            card((0, 1, 0.55), (1.0, 0.5, 1), "metal", (0.5, 0.9), angles=UPRIGHT, anchor=0),
-        ]
+        rail = card((0, 1, 0.55), (1.0, 0.5, 1), "metal", (0.5, 0.9), angles=UPRIGHT, anchor=0)
+        balcony = [box((0, 0.5, 0), (1.0, 0.5, 0.06), "stone"), rail]
         parts += bundle(balcony, (0, D, 0.4 * H), (0.7 * W, 0, 0), 0, 0.6)
     return parts
 
 
-def great_front(columns: int) -> list[Part]:
-    """Of a church or palace: steps, portal with an arch, columns, storeys of windows, gable, cornices."""
+def great_front(columns: int, *, church: bool) -> list[Part]:
+    """Of a church or palace: steps, a portal under an arch, columns, storeys of windows, cornices, statues."""
+    arch = 0.2 if church else 0.1
     parts = [
         box((0, -D, 0), (W, 2 * D, 0.5 * H), "masonry"),
-        *[box((0, D + 1.2 - 0.4 * k, 0), (0.5 * W, 1.6, 0.09 + 0.16 * k / 2), "stone") for k in range(3)],
-        frustum((0, D, 0.42 * H), (0.2 * W, 0.2 * W, 0.5), "masonry", angles=UPRIGHT, anchor=0),
-        frustum((0, D, 0.42 * H), (0.165 * W, 0.165 * W, 0.55), "relief", angles=UPRIGHT, anchor=0),
-        box((0, D, 0), (0.2 * W, 0.5, 0.21 * H), "masonry"),
-        box((0, D, 0), (0.15 * W, 0.56, 0.19 * H), "door"),
-        box((0, D, 0.62 * H), (W, 0.45, 0.02 * H), "stone"),
+        frustum((0, D, 0.42 * H), (arch * W, arch * W, 0.5), "stone", angles=UPRIGHT, anchor=0),
+        frustum((0, D, 0.42 * H), (0.82 * arch * W, 0.82 * arch * W, 0.55), "relief", angles=UPRIGHT, anchor=0),
+        box((0, D, 0), (arch * W, 0.5, 0.21 * H), "stone"),
+        box((0, D, 0), (0.7 * arch * W, 0.56, 0.19 * H), "door"),
+        box((0, D, 0.6 * H), (W, 0.45, 0.02 * H), "stone"),
         box((0, D, H), (1.03 * W, 0.6, 0.025 * H), "stone", anchor=-1),
-        box((0, D, 0.66 * H), (0.16 * W, 0.08, 0.11 * H), "relief", keep=0.6),
-        box((0, 0, H), (0.35 * W, 0.6 * D, 0.35 * W), "masonry", angles=(0, 0.7854, 0), anchor=0, keep=0.5),
+        *[box((0, D + 1.2 - 0.4 * k, 0), (0.5 * W, 1.6, 0.09 + 0.08 * k), "stone") for k in range(3)],
     ]
+    for k in range(columns + 1):
+        x = (2 * k / columns - 1) * 0.97 * W
+        stout = 0.2 + 0.012 * H
+        parts.append(frustum((x, D + 0.45, 0.03 * H), (stout, stout, 0.27 * H), "stone", (0.8, 0.95), keep=0.9))
+        parts.append(box((x, D + 0.45, 0.57 * H), (stout + 0.15, stout, 0.015 * H), "stone", keep=0.9))
     for k in range(columns):
-        x = (2 * (k + 0.5) / columns - 1) * 0.98 * W
-        parts.append(
-            frustum((x, D + 0.45, 0.04 * H), (0.26 + 0.012 * H, 0.26 + 0.012 * H, 0.27 * H), "stone", (0.8, 0.95))
-        )
-        parts.append(box((x, D + 0.45, 0), (0.4, 0.4, 0.02 * H), "stone"))
-        parts.append(box((x, D + 0.45, 0.58 * H), (0.42, 0.42, 0.02 * H), "stone"))
-        if columns % 2 == 0 or k != columns // 2:
-            between = x + W / columns if x[1] < 0 else x - W / columns
-            parts += moved(opening(P, Q, keep=0.9), (between, D, 0.2 * H))
-            parts += moved(opening(P, 0.8 * Q), (between, D, 0.7 * H))
+        x = (2 * (k + 0.5) / columns - 1) * 0.97 * W
+        middle = columns % 2 == 1 and k == columns // 2
+        if not middle and not (church and columns % 2 == 0 and k in (columns // 2 - 1, columns // 2)):
+            parts += moved(opening(P, Q), (x, D, 0.17 * H))
+        parts += moved(opening(P, 0.8 * Q), (x, D, 0.68 * H))
+    if church:
+        gable_ = box((0, 0, H), (0.45 * W, 0.7 * D, 0.45 * W), "masonry", angles=(0, 0.7854, 0), anchor=0, keep=0.7)
+        rose = frustum((0, D, 0.78 * H), (0.11 * W, 0.11 * W, 0.12), "relief", angles=UPRIGHT, anchor=0, keep=0.7)
+        parts += [gable_, rose]
+    else:
+        parts.append(box((0, -0.35 * D, H), (W, 0.75 * D, 0.1), "roof", angles=(-0.9, 0, 0)))
+        for share in (-0.66, -0.33, 0, 0.33, 0.66):
+            parts.append(box((share * W, 0.6 * D, H), (0.6, 0.5, 0.8), "stone"))
+            parts.append(box((share * W, 0.6 * D + 0.5, H + 0.3), (0.4, 0.05, 0.5), "pane"))
     parts += [ellipsoid((x * W, D + 0.6, H), (0.45, 0.4, 1.1), "statue", keep=0.6) for x in (-0.9, -0.45, 0, 0.45, 0.9)]
     return parts
 
@@ -176,7 +187,7 @@ def tree(crown: int) -> list[Part]:
         )
         for a, b in ((0.5, 0.3), (-0.5, 0.4), (0.1, -0.7))
     ]
-    middle = ellipsoid((0, 0, 0.68 * H), (0.75 * P, 0.75 * P, 0.24 * H), "leaf", anchor=0, shrink=0.6, keep=0.75)
+    middle = ellipsoid((0, 0, 0.68 * H), (0.6 * P, 0.6 * P, 0.2 * H), "leaf", anchor=0, shrink=0.6, keep=0.6)
     tops = [
         ellipsoid(
             (0, 0, 0.7 * H),
@@ -284,13 +295,13 @@ BUILDINGS = [
     Template(
         "church front",
         {"W": (7, 12), "D": (2, 4), "H": (11, 20), "P": (0.4, 0.8), "Q": (0.8, 1.5)},
-        great_front(4),
+        great_front(4, church=True),
         alike=0,
     ),
     Template(
         "palace front",
         {"W": (10, 20), "D": (2, 4), "H": (9, 14), "P": (0.5, 0.8), "Q": (0.9, 1.4)},
-        great_front(5),
+        great_front(7, church=False),
         alike=0,
     ),
     Template("round tower", {"W": (1.6, 3), "D": (1.6, 3), "H": (10, 18)}, tower("cone"), alike=1),
@@ -417,8 +428,8 @@ ROADSIDE = [
 ]
 
 PLANTS = [
-    Template("tree", TREE, tree(6), alike=0.3),
-    Template("dense tree", TREE, tree(10), alike=0.2),
+    Template("tree", TREE, tree(7), alike=0.3),
+    Template("dense tree", TREE, tree(11), alike=0.2),
     Template(
         "conifer",
         TREE | {"P": (0.8, 1.8), "H": (4, 10)},

@@ -61,6 +61,7 @@ class Style:
         corridor: the part of the stage's half-sizes in which cameras stand.
         extent: how far the things that matter reach, as a fraction of the longer half-size (of the table if any).
         tumble: radians by which things may lie turned any way, and how far they float, as a part of the height.
+        depth: of how many parts of a thing one part of the next thing comes first, where slots are short.
         first_focus: the first spot worth looking at.
     """
 
@@ -75,6 +76,7 @@ class Style:
     corridor: tuple[float, float] = (0.92, 0.92)
     extent: float = 0.9
     tumble: float = 0.0
+    depth: int = 64
     first_focus: int = 1
 
 
@@ -178,7 +180,7 @@ INDOOR_STYLES = [
     Style(
         0,
         0.09,
-        ((2.0, 3.4), (1.8, 3.0), (2.3, 3.0)),
+        ((1.6, 2.9), (1.5, 2.5), (2.3, 3.0)),
         [
             _floor("floor of parquet", "floor of carpet", "floor of floor tiles"),
             Spot(_even("sofa"), (0,), (-0.4, 0.4), turn=0.05),
@@ -203,7 +205,7 @@ INDOOR_STYLES = [
     Style(
         0,
         0.11,
-        ((2.0, 4.5), (1.8, 3.5), (2.4, 3.1)),
+        ((1.6, 3.2), (1.5, 2.7), (2.4, 3.1)),
         [
             _floor("floor of carpet", "floor of linoleum", "floor of parquet"),
             Spot(_even("desk"), (0,), (-0.75, -0.35), turn=0.05),
@@ -222,7 +224,7 @@ INDOOR_STYLES = [
     Style(
         0,
         0.06,
-        ((1.6, 2.6), (1.6, 2.6), (2.3, 2.8)),
+        ((1.4, 2.2), (1.5, 2.3), (2.3, 2.8)),
         [
             _floor("floor of parquet", "floor of carpet"),
             Spot({"bed": 1.0}, (0,), (-0.4, 0.4)),
@@ -239,7 +241,7 @@ INDOOR_STYLES = [
     Style(
         0,
         0.07,
-        ((1.5, 3.0), (1.5, 2.6), (2.3, 3.0)),
+        ((1.5, 2.6), (1.3, 2.2), (2.3, 3.0)),
         [
             _floor("floor of floor tiles", "floor of linoleum", "floor of parquet"),
             Spot({"kitchen": 1.0}, (0,), (-0.2, 0.2)),
@@ -462,7 +464,7 @@ def _row(options: Options, side: int, count: int, widens: float) -> list[Spot]:
 def _street(options: Options) -> list[Spot]:
     return [
         Spot({"street": 1.0}, (0,), (0, 0), (0, 0), snap=0, fills=True),
-        *[spot for pair in zip(_row(options, 0, 4, 0.25), _row(options, 2, 4, 0.25), strict=True) for spot in pair],
+        *[spot for pair in zip(_row(options, 0, 3, 1 / 3), _row(options, 2, 3, 1 / 3), strict=True) for spot in pair],
         *[
             Spot(KERBSIDE, (side,), along, (1, 1), snap=0, clear=(-0.9, 1.2), turn=0.05)
             for along in ((-0.9, -0.45), (-0.45, 0.0), (0.0, 0.45), (0.45, 0.9))
@@ -487,6 +489,7 @@ OUTDOOR_STYLES = [
         walled=0.0,
         cameras=(1.2, 3.0),
         corridor=(0.9, 1.25),
+        depth=2,
         extent=0.8,
     ),
     Style(
@@ -497,6 +500,7 @@ OUTDOOR_STYLES = [
         walled=0.0,
         cameras=(1.2, 3.5),
         corridor=(0.9, 1.25),
+        depth=2,
         extent=0.8,
     ),
     # One great building across a square.
@@ -523,6 +527,7 @@ OUTDOOR_STYLES = [
         walled=0.0,
         cameras=(1.2, 3.5),
         corridor=(0.8, 1.0),
+        depth=3,
         extent=1.0,
     ),
     # Garden, park, path.
@@ -551,6 +556,7 @@ OUTDOOR_STYLES = [
         walled=0.0,
         cameras=(0.6, 2.4),
         corridor=(0.85, 0.85),
+        depth=4,
         extent=0.6,
     ),
 ]

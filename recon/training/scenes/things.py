@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from recon.training.scenes.objects import (
-    ONE,
     ZERO,
     D,
     H,
@@ -19,6 +18,7 @@ from recon.training.scenes.objects import (
     bundle,
     card,
     ellipsoid,
+    form,
     frustum,
     moved,
 )
@@ -28,7 +28,7 @@ UPRIGHT = (1.5708, 0.0, 0.0)
 
 def bottle(radius: Length = 0.035, height: Length = 0.24, look: str = "glass") -> list[Part]:
     """Body, shoulder, neck and cap."""
-    r, h = radius * ONE, height * ONE
+    r, h = form(radius), form(height)
     return [
         frustum((0, 0, 0), (r, r, 0.3 * h), look),
         frustum((0, 0, 0.6 * h), (r, r, 0.09 * h), look, (0.35, 0.4)),
@@ -38,7 +38,7 @@ def bottle(radius: Length = 0.035, height: Length = 0.24, look: str = "glass") -
 
 def monitor(half_width: Length = 0.27) -> list[Part]:
     """A screen on a foot, looking at +y."""
-    w = half_width * ONE
+    w = form(half_width)
     return [
         box((0, 0, 0.1), (w, 0.02, 0.62 * w), "dark"),
         box((0, 0.018, 0.1 + 0.03 * w), (0.94 * w, 0.004, 0.57 * w), "screen", keep=0.5),
@@ -50,7 +50,7 @@ def monitor(half_width: Length = 0.27) -> list[Part]:
 
 def on_top(half_width: Length, half_depth: Length, height: Length, share: float = 0.55) -> list[Part]:
     """What lies about on a table: packages, cups, papers, books, bottles, each there with a chance of ``share``."""
-    w, d = half_width * ONE, half_depth * ONE
+    w, d = form(half_width), form(half_depth)
     about = (0.85 * w, 0.8 * d, 0)
     at = (0, 0, height)
     stack = [
@@ -68,7 +68,7 @@ def on_top(half_width: Length, half_depth: Length, height: Length, share: float 
         frustum(at, (0.09, 0.09, 0.035), "ceramic", (1.2, 1.7), spread=about, keep=share * 0.5, own=True),
         ellipsoid(at, (0.09, 0.09, 0.08), "toy", spread=about, shrink=0.4, keep=share * 0.5, own=True),
         card(
-            (*at[:2], height * ONE + 0.006),
+            (*at[:2], form(height) + 0.006),
             (0.15, 0.105, 1),
             "paper",
             anchor=0,
@@ -83,7 +83,7 @@ def on_top(half_width: Length, half_depth: Length, height: Length, share: float 
 def books(half_width: Length, base: Place, half_depth: float = 0.1, half_height: Length = 0.12) -> Part:
     """A row of books."""
     half = (half_width, half_depth, half_height)
-    return box(base, half, "books", shrink=0.6, keep=0.85, own=True, spread=(0.3 * (half_width * ONE), 0, 0))
+    return box(base, half, "books", shrink=0.6, keep=0.85, own=True, spread=(0.3 * (form(half_width)), 0, 0))
 
 
 def leaves(
@@ -101,7 +101,7 @@ def fronds(count: int, centre: Place, length: Length, width: Length, look: str =
     result = []
     for k in range(count):
         leaf = card(
-            (0, 0.75 * (length * ONE), 0),
+            (0, 0.75 * (form(length)), 0),
             (width, length, 1),
             look,
             (0.55, 1),
