@@ -93,7 +93,8 @@ def lookup(atlas: Atlas, texture: Tensor, u: Tensor, v: Tensor, footprint: Tenso
     """
     levels = atlas.size.bit_length() - 1
     level = torch.log2((footprint * atlas.size).clamp(0.5, 2.0**levels)) + unit(bits) - 0.25
-    side = torch.exp2(-level.floor().clamp(0, levels)) * atlas.size
+    # (a NaN must not become an address)
+    side = torch.exp2(-level.floor().nan_to_num(0).clamp(0, levels)) * atlas.size
     whole = side.to(torch.int32)
     x, y = (u - u.floor()) * side - 0.5, (v - v.floor()) * side - 0.5
     left, top = x.floor(), y.floor()

@@ -32,14 +32,9 @@ SLOT_COUNT = sum(SLOTS.values())
 
 
 def slabs(origin: Vector, direction: Vector) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave the cube from -1 to 1; a ray in the plane of a face gives NaN, which never hits."""
-    near, far = [], []
-    for start, step in zip(origin, direction, strict=True):
-        inverse = 1 / step
-        low, high = (-1 - start) * inverse, (1 - start) * inverse
-        near.append(torch.minimum(low, high))
-        far.append(torch.maximum(low, high))
-    return torch.maximum(torch.maximum(near[0], near[1]), near[2]), torch.minimum(torch.minimum(far[0], far[1]), far[2])
+    """Where rays enter and leave the cube from -1 to 1."""
+    (x, first), (y, second), (z, third) = map(_slab, origin, direction)
+    return _larger(_larger(x - first, y - second), z - third), _smaller(_smaller(x + first, y + second), z + third)
 
 
 def box(origin: Vector, direction: Vector, parameters: Tensor) -> Tensor:
@@ -74,16 +69,13 @@ def frustum(origin: Vector, direction: Vector, parameters: Tensor) -> Tensor:
     under_root = half * half - square * (x * x + y * y - radius * radius)
     inverse, root = 1 / square, under_root.clamp_min(0).sqrt()
     first, second = (-half - root) * inverse, (-half + root) * inverse
-    first, second = torch.minimum(first, second), torch.maximum(first, second)
-    # A ray steeper than the side is inside before the first and after the second crossing (of which the cone's other
-    # half, beyond its tip, is one); it stays on our half where the radius grows.
+    # A ray less steep than the side is inside between its crossings, in this order. A steeper one crosses the cone's
+    # other half too, beyond its tip, and (now in the other order) is outside between; on our half the radius grows.
     within, grows, crosses = square > 0, steepness > 0, under_root > 0
-    near = torch.where(within, first, torch.where(grows & crosses, second, -MISS))
-    far = torch.where(within, second, torch.where(grows | ~crosses, MISS, first))
-    inverse = 1 / dz
-    low, high = (-1 - z) * inverse, (1 - z) * inverse
-    near = torch.maximum(near, torch.minimum(low, high))
-    far = torch.minimum(far, torch.maximum(low, high))
+    near = torch.where(within | (crosses & grows), first, -MISS)
+    far = torch.where(within | (crosses & ~grows), second, MISS)
+    middle, reach = _slab(z, dz)
+    near, far = _larger(near, middle - reach), _smaller(far, middle + reach)
     return torch.where((crosses | ~within) & (near <= far) & (near > NEAREST), near, MISS)
 
 
@@ -196,6 +188,21 @@ def scramble(value: Tensor) -> Tensor:
 def unit(bits: Tensor) -> Tensor:
     """The upper 23 bits of ``int32`` as a number from 0 to 1 (exclusive)."""
     return ((bits >> 9) & 0x7FFFFF).to(torch.float32) * (1 / 0x800000)
+
+
+def _slab(start: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """The middle, and half the length, of a ray's way through the space from -1 to 1."""
+    inverse = 1 / (step + 1e-20)
+    return -start * inverse, inverse.abs()
+
+
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    # (torch.maximum asks about NaN as well, which costs: this is the innermost loop)
+    return torch.where(a > b, a, b)
+
+
+def _smaller(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(a < b, a, b)
 
 
 def dot(a: Vector, b: Vector) -> Tensor:

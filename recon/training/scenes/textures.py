@@ -349,7 +349,12 @@ def _palette(
     draw: Draw, count: int, colours: int, variety: float = 0.08, contrast: float = 0.16, wooden: bool = False
 ) -> Tensor:
     """``[count,colours,3,1,1]``: hues that differ by ``variety`` of the circle, values by ``contrast``."""
-    hue = draw.uniform(count, 1) + variety * draw.normal(count, colours)
+    # Most things made are between red and yellow, some are blue, few are anything.
+    kind, tone = draw.uniform(count, 1), draw.normal(count, 1)
+    hue = torch.where(
+        kind < 0.5, 0.09 + 0.05 * tone, torch.where(kind < 0.7, 0.58 + 0.06 * tone, draw.uniform(count, 1))
+    )
+    hue = hue + variety * draw.normal(count, colours)
     saturation = 0.55 * draw.uniform(count, 1) ** 1.7 * draw.uniform(count, colours, low=0.5, high=1.2)
     if wooden:
         hue = 0.08 + 0.02 * draw.normal(count, colours)
