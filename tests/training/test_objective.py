@@ -84,6 +84,19 @@ def test_what_an_estimate_does_not_tell_is_not_asked() -> None:
     assert not parts
 
 
+def test_photos_alone_teach_what_needs_no_truth() -> None:
+    batch = toy_batch()
+    estimate = truth_of(batch)
+    estimate.cameras[-1].translation[:, 1] += 0.3
+    _, right = objective(truth_of(batch), batch, ALL)
+    batch.depth[:] = 0
+    batch.usable[:] = False
+    _, parts = objective(estimate, batch, ALL)
+    assert {name for name in parts if parts[name] != 0} == {"consistency", "photometric", "smoothness"}
+    assert float(parts["consistency"]) > 10 * float(right["consistency"])
+    assert float(parts["photometric"]) > 2 * float(right["photometric"])
+
+
 def test_half_precision_around_it_changes_nothing() -> None:
     batch = toy_batch()
     results, estimate = [], truth_of(batch)
