@@ -27,7 +27,8 @@ class Look:
     """How each of N pictures is taken; one number a picture where no shape is given.
 
     Attributes:
-        exposure: ``[N,3]`` factor of the light, with the white balance in it.
+        black: light that is taken for none.
+        exposure: ``[N,3]`` factor of the light beyond that, with the white balance in it.
         blur: ``[N,3,9,9]`` kernels of lens, focus and motion, one a channel.
         bloom: share of the light beyond white that spreads around it.
         veil: share of the mean light that lies over everything.
@@ -37,7 +38,7 @@ class Look:
         read: deviation of the noise in the dark.
         noise: ``[N,3,H,W]`` of unit deviation.
         blotches: ``[N,3,H/8,W/8]`` of unit deviation, coarse noise in the colours.
-        blotch: deviation of it.
+        blotch: deviation of it over the root of the light.
         clipped: share of the tone curve that clips.
         filmic: share of it that bends to white by 1 - exp(-x); the rest is x (1 + x / 16) / (1 + x), Reinhard et al.
             2002, eq. 4.
@@ -49,6 +50,7 @@ class Look:
         step: quantisation of JPEG's lowest frequency, in 0..1.
     """
 
+    black: Tensor
     exposure: Tensor
     blur: Tensor
     bloom: Tensor
@@ -99,14 +101,16 @@ def draw_look(light: Tensor, generator: torch.Generator) -> Look:
     def flat(values: Tensor) -> Tensor:
         return values.expand(scenes, views, *values.shape[2:]).flatten(0, 1)
 
-    dark = draw.chance(0.18, *one)
+    dark = draw.chance(0.15, *one)
+    black, exposure = _exposure(light, dark, draw)
     noise = torch.where(dark, draw.log_uniform(*one, low=8e-4, high=0.018), draw.log_uniform(*one, low=1e-5, high=1e-3))
     curve = draw.uniform(*one)
     ends = 1 - torch.arange(3, device=draw.device)
-    contrast = draw.uniform(*one, low=0.8, high=1.35)
+    contrast = draw.uniform(*one, low=0.9, high=1.4)
     contrast = torch.where(draw.chance(0.35, *one), contrast + 0.5, contrast)
     return Look(
-        exposure=flat(_exposure(light, dark, draw)),
+        black=flat(black),
+        exposure=flat(exposure),
         blur=flat(_blur_kernels(scenes, views, draw)),
         bloom=flat(share(0.4, 0.5 * draw.uniform(*one) ** 2)),
         veil=flat(share(0.15, 0.4 * draw.uniform(*one) ** 2) * draw.uniform(*each)),
@@ -116,31 +120,37 @@ def draw_look(light: Tensor, generator: torch.Generator) -> Look:
         read=flat(noise * draw.log_uniform(*one, low=0.1, high=1.0)),
         noise=draw.normal(pictures, 3, height, width),
         blotches=draw.normal(pictures, 3, height // 8, width // 8),
-        blotch=flat(dark * draw.uniform(*one) ** 2 * 0.02),
+        blotch=flat(dark * draw.uniform(*one) ** 2 * 0.04),
         clipped=flat((curve < 0.5).float() + (curve - 0.8).clamp_min(0) * 2.5),
         filmic=flat(((curve >= 0.5) & (curve < 0.8)).float()),
         gamma=flat(torch.exp(0.15 * draw.normal(*one)) / 2.2),
         contrast=flat(contrast),
         brightness=flat(0.04 * draw.normal(*one) + 0.02 * draw.normal(*each)),
         saturation=flat(share(0.91, draw.uniform(*one, low=0.6, high=1.4))),
-        sharpen=flat(share(0.25, draw.uniform(*one, low=0.2, high=1.4))),
+        sharpen=flat(share(0.5, draw.uniform(*one, low=0.2, high=1.5))),
         step=flat(share(0.5, 4e-3 + 0.1 * draw.uniform(*one) ** 3, 2e-3)),
     )
 
 
-def _exposure(light: Tensor, dark: Tensor, draw: Draw) -> Tensor:
-    """``[S,V,3]``: what an automatic exposure does, more or less anew for every view, and white balance."""
+def _exposure(light: Tensor, dark: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Black ``[S,V]`` and exposure ``[S,V,3]``: what a camera decides on, more or less anew for every view."""
     scenes, views = light.shape[:2]
-    sample = light[..., ::4, ::4].nan_to_num(0, _BRIGHTEST, 0).clamp(0, _BRIGHTEST)
+    sample = light[..., 4::8, 4::8].nan_to_num(0, _BRIGHTEST, 0).clamp(0, _BRIGHTEST).mean(2).flatten(2)
+    sample = sample.sort(-1).values
+    black = sample[..., int(0.02 * sample.shape[-1])] * draw.uniform(scenes, 1, high=0.8)
+    sample = (sample - black[..., None]).clamp_min(0)
     # The mean of roots, not of the light: a window or a lamp in the picture must not turn all the rest black.
-    view = sample.sqrt().mean((2, 3, 4)).square().clamp_min(1e-3)
+    middle = 4.5 * sample.sqrt().mean(-1).square()
+    bright = 1.2 * sample[..., int(0.96 * sample.shape[-1])]
+    for_bright = draw.uniform(scenes, 1) * 0.7
+    metered = (middle.clamp_min(5e-3).log() * (1 - for_bright) + bright.clamp_min(5e-3).log() * for_bright).exp()
     anew = draw.uniform(scenes, 1)
-    metered = view**anew * view.mean(1, keepdim=True) ** (1 - anew)
-    stops = draw.normal(scenes, 1) * 0.45 - dark * draw.uniform(scenes, 1, high=0.7) + draw.normal(scenes, views) * 0.12
+    metered = metered**anew * metered.mean(1, keepdim=True) ** (1 - anew)
+    stops = draw.normal(scenes, 1) * 0.35 - dark * draw.uniform(scenes, 1, high=0.6) + draw.normal(scenes, views) * 0.12
     warmth = draw.normal(scenes, 1) * 0.12 + draw.normal(scenes, views) * 0.03
     tint = (draw.normal(scenes, 1) * 0.05).expand_as(warmth)
     balance = torch.stack([warmth, tint, -warmth], -1)
-    return 0.22 * torch.exp(stops[..., None] + balance) / metered[..., None]
+    return black, torch.exp(stops[..., None] + balance) / metered[..., None]
 
 
 def _blur_kernels(scenes: int, views: int, draw: Draw) -> Tensor:
@@ -150,8 +160,8 @@ def _blur_kernels(scenes: int, views: int, draw: Draw) -> Tensor:
     length = torch.where(shaky, draw.log_uniform(*each, low=0.7, high=7.0), 0.0)
     angle = draw.uniform(*each, high=2 * math.pi)
     radius = torch.where(draw.chance(0.12, *one), draw.uniform(*each, high=2.0), 0.0)
-    crisp = draw.uniform(*one, low=0.28, high=0.5)
-    soft = torch.where(draw.chance(0.5, *one), draw.uniform(*one, low=0.45, high=0.95), crisp)
+    crisp = draw.uniform(*one, low=0.25, high=0.42)
+    soft = torch.where(draw.chance(0.35, *one), draw.uniform(*one, low=0.45, high=0.9), crisp)
     # Red and blue focus a little before and behind green.
     by_channel = torch.exp(draw.normal(scenes, 1, 3) * draw.chance(0.3, *one)[..., None] * 0.25)
     sigma = (soft[..., None] * by_channel).clamp_min(0.25)
@@ -167,7 +177,8 @@ def _blur_kernels(scenes: int, views: int, draw: Draw) -> Tensor:
 
 def develop(light: Tensor, look: Look) -> Tensor:
     """Pictures ``[N,3,H,W]`` in 0..1 of linear light of the same shape; nothing here is left to chance."""
-    x = light.nan_to_num(0, _BRIGHTEST, 0).clamp(0, _BRIGHTEST) * look.exposure[..., None, None]
+    x = light.nan_to_num(0, _BRIGHTEST, 0).clamp_max(_BRIGHTEST) - _column(look.black)
+    x = x.clamp_min(0) * look.exposure[..., None, None]
     x = _glare(x, look)
     x = _lens(x, look)
     x = _sensor(x, look)
@@ -218,7 +229,7 @@ def _sensor(x: Tensor, look: Look) -> Tensor:
     shot = _column(look.shot) * x.clamp_max(2)
     x = x + look.noise * torch.sqrt(shot + _column(look.read) ** 2)
     blotches = F.interpolate(look.blotches, scale_factor=8.0, mode="bilinear", align_corners=False)
-    return x + _column(look.blotch) * (blotches - blotches.mean(1, keepdim=True))
+    return x + _column(look.blotch) * torch.sqrt(x.clamp(0, 1) + 0.01) * (blotches - blotches.mean(1, keepdim=True))
 
 
 def _tone(x: Tensor, look: Look) -> Tensor:

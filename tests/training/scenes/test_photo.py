@@ -78,7 +78,7 @@ def test_motion_blur_smears_along_its_way_only() -> None:
 def test_noise_grows_with_the_light() -> None:
     light = torch.full((1, 1, 3, 64, 64), 0.3)
     look = draw_look(light, generator())
-    for name in ("bloom", "veil", "vignette", "blotch", "read", "sharpen", "brightness"):
+    for name in ("black", "bloom", "veil", "vignette", "blotch", "read", "sharpen", "brightness"):
         getattr(look, name).zero_()
     look.shot.fill_(0.01)
     look.exposure.fill_(1.0)
