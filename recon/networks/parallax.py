@@ -80,6 +80,7 @@ class Group:
         maps: the stem's at 1/2, 1/4 and 1/8, ``[(B V),C,H/s,W/s]``.
         rotary: the angles of a view's tokens.
         tokens: ``[(B V),N,C]``: camera, registers, patches.
+        heads: of those tokens, for the next block's attention.
         kept: the tokens as they were after some blocks, by the block's number.
     """
 
@@ -87,6 +88,7 @@ class Group:
     maps: list[Tensor]
     rotary: Rotary
     tokens: Tensor
+    heads: Heads
     kept: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -171,7 +173,8 @@ class ParallaxNetwork(nn.Module):
                 special = torch.cat([self.special_tokens[:1], special[1:]])
             maps, tokens = self.embed(group.flatten(0, 1), special.repeat(batch, 1, 1))
             positions = grid_positions(height // STRIDE, width // STRIDE, self.special, group.device)
-            groups.append(Group(views, maps, rotary_angles(positions, self.head_width), tokens))
+            rotary = rotary_angles(positions, self.head_width)
+            groups.append(Group(views, maps, rotary, tokens, self.blocks[0].project(tokens, rotary)))
         return groups
 
     def embed(self, images: Tensor, special: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -183,16 +186,26 @@ class ParallaxNetwork(nn.Module):
 
     def advance(self, groups: list[Group], number: int) -> None:
         """Through one block: those of odd number attend within each view, those of even number across all views."""
-        block = self.blocks[number - 1]
-        heads = [block.project(group.tokens, group.rotary) for group in groups]
         if number % 2:
-            attended = [attend(*parts) for parts in heads]
+            attended = [attend(*group.heads) for group in groups]
         else:
-            attended = attend_across(heads, [group.views for group in groups])
+            attended = attend_across([group.heads for group in groups], [group.views for group in groups])
+        block, following = self.blocks[number - 1], self.blocks[number : number + 1]
         for group, values in zip(groups, attended, strict=True):
-            group.tokens = block.add(group.tokens, values)
+            if following:
+                group.tokens, group.heads = self.pass_on(block, following[0], group.tokens, values, group.rotary)
+            else:
+                group.tokens = block.add(group.tokens, values)
             if number in self.kept:
                 group.kept[number] = group.tokens
+
+    @staticmethod
+    def pass_on(
+        block: Block, following: Block, tokens: Tensor, attended: Tensor, rotary: Rotary
+    ) -> tuple[Tensor, Heads]:
+        """What lies between two attentions: the tokens after ``block``, and their heads for the one that follows."""
+        tokens = block.add(tokens, attended)
+        return tokens, following.project(tokens, rotary)
 
     def predict(self, group: Group) -> Prediction:
         """What the heads read off a group that has passed all blocks."""
@@ -225,12 +238,12 @@ class ParallaxNetwork(nn.Module):
         """
         torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # image sizes
         compiled = partial(torch.compile, dynamic=False, fullgraph=True, **options)
-        project, add = compiled(Block.project), compiled(Block.add)
-        for block in self.blocks:
-            block.project = partial(project, block)  # type: ignore[method-assign]
-            block.add = partial(add, block)  # type: ignore[method-assign]
         self.embed = compiled(self.embed)  # type: ignore[method-assign]
+        self.pass_on = compiled(self.pass_on)  # type: ignore[method-assign]
         self.read = compiled(self.read)  # type: ignore[method-assign]
+        first, last = self.blocks[0], self.blocks[-1]
+        first.project = compiled(first.project)  # type: ignore[method-assign]
+        last.add = compiled(last.add)  # type: ignore[method-assign]
 
 
 class Stem(nn.Module):
@@ -308,7 +321,7 @@ class DenseHead(nn.Module):
         self.stride8 = Fusion(channels, eighth, units=2)
         self.stride4 = Fusion(eighth, quarter, units=2)
         self.stride2 = Fusion(quarter, half, units=1)
-        self.output = nn.Sequential(Gelu(), nn.Conv2d(half, 6 * 4, 3, padding=1), nn.PixelShuffle(2))
+        self.output = nn.Sequential(Gelu(), nn.Conv2d(half, 6 * 4, 3, padding=1))
         convolution = self.output[1]
         nn.init.normal_(convolution.weight, std=1e-2)  # type: ignore[arg-type]
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
@@ -324,7 +337,8 @@ class DenseHead(nn.Module):
         coarse = rearrange(tokens, "n (h w) c -> n c h w", h=eighth.shape[-2] // 2)
         coarse = self.stride16(coarse.contiguous(memory_format=torch.channels_last))
         fine = self.stride4(self.stride8(coarse, eighth), quarter)
-        return self.output(self.stride2(fine, half)), fine
+        values = rearrange(self.output(self.stride2(fine, half)), "n c h w -> n h w c")
+        return rearrange(values, "n h w (c i j) -> n c (h i) (w j)", i=2, j=2), fine  # by way of the layout in memory
 
 
 class FineHead(nn.Module):

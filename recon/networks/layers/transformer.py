@@ -62,7 +62,11 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[..., width]`` to the same."""
-        return self.fc2(self.act(self.fc1(tokens)))
+        return self.fc2(self.hidden(tokens))
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """What the second layer is given."""
+        return self.act(self.fc1(tokens))
 
 
 class LayerScale(nn.Module):
@@ -72,9 +76,9 @@ class LayerScale(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), initial))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """``[..., width]`` to the same."""
-        return tokens * self.gamma
+    def after(self, linear: nn.Linear, tokens: Tensor) -> Tensor:
+        """What ``linear`` makes of tokens, scaled: by way of its weights, which are fewer than the tokens."""
+        return functional.linear(tokens, self.gamma[:, None] * linear.weight, self.gamma * linear.bias)
 
 
 class Block(nn.Module):
@@ -114,5 +118,5 @@ class Block(nn.Module):
 
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """What comes after it: ``attended``, which `attend` gave, added to the tokens, then the MLP."""
-        tokens = tokens + self.ls1(self.attn.proj(attended))
-        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
+        tokens = tokens + self.ls1.after(self.attn.proj, attended)
+        return tokens + self.ls2.after(self.mlp.fc2, self.mlp.hidden(self.norm2(tokens)))
