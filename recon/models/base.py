@@ -59,10 +59,12 @@ class Options:
     Attributes:
         maximum_views: use at most this many views; None leaves it to the plan.
         verify: check the cameras by matches and bundle adjustment; None for the model's own default.
+        dense: refine depth against the other views, where cameras are verified; None for the model's own default.
     """
 
     maximum_views: int | None = None
     verify: bool | None = None
+    dense: bool | None = None
 
 
 @dataclass(frozen=True)

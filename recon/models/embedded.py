@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from recon import geometry
+from recon.alignment.dense import densify
 from recon.assets import ASSETS
 from recon.errors import InputError
 from recon.models.base import Card, Model, Options, Plan, Update, spread
-from recon.networks.parallax import STRIDE, ParallaxNetwork
-from recon.quantization import load_weights
+from recon.models.look import INPUT_AREA, Description, Look, agree, focal_lengths, network_size, preprocess, resize
+from recon.networks.parallax import ParallaxNetwork
+from recon.quantization import load_weights, read_configuration
 from recon.scene import Camera, Frame, Scene, View
 from recon.upsampling import edge_confidence, upsample_depth
 
 WEIGHTS = ASSETS / "parallax-small.safetensors"
-INPUT_AREA = 192 * 256  # pixels of a view as the network was trained
 FRAME_AREA = 4 * INPUT_AREA  # pixels of a frame: crisper clouds and pictures than the network's own
 Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
 Result = TypeVar("Result")
@@ -32,31 +32,14 @@ Result = TypeVar("Result")
 # What a run takes, fitted to runs over 1 to 64 views of 640 x 480 pixels on an AMD EPYC with AVX-512, torch 2.13, one
 # thread: seconds of one core, and the process's largest resident set.
 LOOK_SECONDS, LOOK_SECONDS_PER_PAIR = 0.17, 0.0046  # a view's own blocks; attention between any two views
+AGREE_SECONDS_PER_PAIR = 0.012  # matching what it saw of two views
 PLACE_SECONDS = 0.06
 VERIFY_SECONDS, VERIFY_SECONDS_PER_PAIR = 0.1, 0.055  # features of a view; matching two views
+DENSIFY_SECONDS = 0.35  # a view
 MATCHED_PER_VIEW = 11  # of long sequences, not all pairs are matched
 MEMORY, MEMORY_PER_VIEW = 700_000_000, 15_000_000
 THREAD_EFFICIENCY = 0.65  # what n threads do, over n times what one does
 GPU_SPEED = 20  # of the network over one core; a cautious guess, not measured
-
-
-@dataclass
-class Look:
-    """What the network says of one view, in numpy, on its own grid of ``h x w`` pixels.
-
-    Attributes:
-        depth: ``[h,w]`` z-depth, in the unit of all views of the pass.
-        confidence: ``[h,w]``, at least 1.
-        world_from_camera: ``[4,4]``; the world is the first view's camera.
-        fields_of_view: horizontal and vertical, full angles in radians.
-        descriptors: ``[h/16,w/16,64]``, unit length; patches that show the same thing have a large scalar product.
-    """
-
-    depth: np.ndarray
-    confidence: np.ndarray
-    world_from_camera: np.ndarray
-    fields_of_view: tuple[float, float]
-    descriptors: np.ndarray
 
 
 class Embedded(Model):
@@ -69,7 +52,7 @@ class Embedded(Model):
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
         self.card = card
         self.device = device
-        self.network = ParallaxNetwork()
+        self.network = ParallaxNetwork(**read_configuration(weights or WEIGHTS))
         load_weights(self.network, weights or WEIGHTS)
         self.network.to(device).eval()
 
@@ -88,43 +71,55 @@ class Embedded(Model):
             size=max((network_size(*views[i].size) for i in chosen), key=math.prod),
             precision="float32",
             memory=MEMORY + MEMORY_PER_VIEW * len(chosen) + sum(view.image.nbytes for view in views),
-            seconds=sum(self.predict_seconds(len(chosen), device or self.device.type, options)),
+            seconds=sum(self.predict_seconds(len(chosen), device or self.device.type, options).values()),
             notes=tuple(notes),
         )
 
-    def predict_seconds(self, count: int, device: str, options: Options) -> tuple[float, float, float]:
-        """Of looking at, placing and verifying ``count`` views."""
+    def predict_seconds(self, count: int, device: str, options: Options) -> dict[str, float]:
+        """Of each stage of a run over ``count`` views, in their order."""
         cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
         look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
         matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
-        verify = VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched if options.verify is not False else 0.0
-        return look / (cores if device == "cpu" else GPU_SPEED), PLACE_SECONDS * count, verify / cores
+        seconds = {
+            "Looking": look / (cores if device == "cpu" else GPU_SPEED),
+            "Comparing": AGREE_SECONDS_PER_PAIR * matched,
+            "Placing": PLACE_SECONDS * count,
+        }
+        if options.verify is not False:
+            seconds["Verifying"] = (VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched) / cores
+            if options.dense is not False:
+                seconds["Refining"] = DENSIFY_SECONDS * count / cores
+        return seconds
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. All frames are placed right after the network's one pass."""
         plan = self.plan(views, options=options)
         chosen = [views[i] for i in plan.views]
         scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
-        look_seconds, place_seconds, verify_seconds = self.predict_seconds(len(chosen), self.device.type, options)
-        looked = look_seconds / (look_seconds + place_seconds + verify_seconds)
-        placed = looked * (look_seconds + place_seconds) / look_seconds
+        parts = schedule(self.predict_seconds(len(chosen), self.device.type, options))
 
         yield Update("Looking", 0.0, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
-        looks = yield from relay(self.look(chosen), "Looking", 0.0, looked, scene)
+        looks = yield from relay(self.look(chosen), "Looking", *parts["Looking"], scene)
+        seen = focal_lengths(chosen, looks)
+        factor = yield from relay(agree(chosen, looks, seen), "Comparing", *parts["Comparing"], scene)
+        focals = [view.focal_prior or factor * focal for view, focal in zip(chosen, seen, strict=True)]
 
-        focals = focal_lengths(chosen, looks)
+        start, end = parts["Placing"]
         for i, (view, look, focal) in enumerate(zip(chosen, looks, focals, strict=True)):
             scene.frames.append(place(view, plan.views[i], look, focal))
-            fraction = looked + (placed - looked) * (i + 1) / len(chosen)
+            fraction = start + (end - start) * (i + 1) / len(chosen)
             yield Update("Placing", fraction, f"Placed {view.name}", scene, (i,))
 
-        changed: tuple[int, ...] = ()
         if options.verify is not False:
             from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
 
-            verifying = verify(scene, views, patches=[look.descriptors for look in looks])
-            changed = yield from relay(verifying, "Verifying", placed, 1.0, scene)
-        yield Update("Finishing", 1.0, "Done", scene, changed)
+            verifying = verify(scene, views, patches=[look.description.patches for look in looks])
+            changed = yield from relay(verifying, "Verifying", *parts["Verifying"], scene)
+            yield Update("Verifying", parts["Verifying"][1], "Verified the cameras", scene, changed)
+            if options.dense is not False:
+                changed = yield from relay(densify(scene), "Refining", *parts["Refining"], scene)
+                yield Update("Refining", parts["Refining"][1], "Refined depth", scene, changed)
+        yield Update("Finishing", 1.0, "Done", scene)
 
     @torch.inference_mode()
     def look(self, views: Sequence[View]) -> Generator[Progress, None, list[Look]]:
@@ -145,12 +140,23 @@ class Embedded(Model):
                     confidence=prediction.depth_confidence[0, j].cpu().numpy(),
                     world_from_camera=geometry.rigid(rotations[j], translations[j]),
                     fields_of_view=(fields_of_view[j][0], fields_of_view[j][1]),
-                    descriptors=prediction.descriptors[0, j].cpu().numpy(),
+                    description=Description(
+                        prediction.descriptors[0, j].cpu().numpy(),
+                        None
+                        if prediction.fine_descriptors is None
+                        else prediction.fine_descriptors[0, j].cpu().numpy(),
+                    ),
                 )
         first_from_world = geometry.invert(looks[0].world_from_camera)
         for look in looks.values():
             look.world_from_camera = first_from_world @ look.world_from_camera
         return [looks[i] for i in range(len(views))]
+
+
+def schedule(seconds: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Where each stage begins and ends, as fractions of the whole run."""
+    ends = np.cumsum(list(seconds.values())) / sum(seconds.values())
+    return {name: (float(start), float(end)) for name, start, end in zip(seconds, [0.0, *ends[:-1]], ends, strict=True)}
 
 
 def relay(
@@ -164,48 +170,6 @@ def relay(
             except StopIteration as stop:
                 return stop.value
             yield Update(stage, start + (end - start) * fraction, message, scene)
-
-
-def network_size(width: int, height: int) -> tuple[int, int]:
-    """The network's ``(width, height)`` for a picture: multiples of 16, about its aspect, about `INPUT_AREA` pixels."""
-    ideal_width = math.sqrt(INPUT_AREA * width / height)
-    candidates = []
-    for columns in (math.floor(ideal_width / STRIDE), math.ceil(ideal_width / STRIDE)):
-        for rows in (math.floor(INPUT_AREA / ideal_width / STRIDE), math.ceil(INPUT_AREA / ideal_width / STRIDE)):
-            candidates.append((max(columns, 1) * STRIDE, max(rows, 1) * STRIDE))
-
-    def misfit(size: tuple[int, int]) -> float:
-        stretch = math.log(size[0] / size[1] * height / width)
-        return 2 * abs(stretch) + abs(math.log(size[0] * size[1] / INPUT_AREA))
-
-    return min(candidates, key=misfit)
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``image`` at ``size`` (width, height): by areas where it shrinks, linear where it grows."""
-    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def preprocess(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """``[H,W,3] uint8`` to the network's ``[3,h,w]`` in 0..1."""
-    return torch.from_numpy(resize(image, size)).permute(2, 0, 1).float() / 255
-
-
-def focal_lengths(views: Sequence[View], looks: Sequence[Look]) -> list[float]:
-    """One focal length a view, in pixels of its image.
-
-    What the file says where it says something; else what the network sees, its median over all views of the same
-    size, which probably come from one camera.
-    """
-    seen = []
-    for view, look in zip(views, looks, strict=True):
-        width, height = view.size
-        horizontal, vertical = (math.tan(angle / 2) for angle in look.fields_of_view)
-        seen.append(math.sqrt(width / (2 * horizontal) * height / (2 * vertical)))
-    shared = {view.size: float(np.median([f for f, v in zip(seen, views, strict=True) if v.size == view.size]))
-              for view in views}  # fmt: skip
-    return [view.focal_prior or shared[view.size] for view in views]
 
 
 def frame_size(width: int, height: int) -> tuple[int, int]:

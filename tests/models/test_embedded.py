@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 import recon
 from recon import InputError, Options, View
-from recon.models.embedded import Embedded, network_size
+from recon.models.embedded import Embedded
+from recon.models.look import network_size
 from tests.helpers import synthetic_scene, synthetic_views
 
 ALONE = Options(verify=False)
@@ -150,7 +151,9 @@ def test_a_run_can_be_stopped_at_any_update(model, views):
 def test_verification_is_the_default(model):
     views = synthetic_views(synthetic_scene(3, 360, 480))
     updates = [(update.stage, update.fraction) for update in model.stream(views)]
-    assert list(dict.fromkeys(stage for stage, _ in updates)) == ["Looking", "Placing", "Verifying", "Finishing"]
+    assert list(dict.fromkeys(stage for stage, _ in updates)) == [
+        "Looking", "Comparing", "Placing", "Verifying", "Refining", "Finishing",
+    ]  # fmt: skip
     assert [fraction for _, fraction in updates] == sorted(fraction for _, fraction in updates)
 
 
