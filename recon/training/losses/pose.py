@@ -15,7 +15,7 @@ NO_BASELINE = 1e-3
 HALF_GAINED = 0.5
 """Radians, about AUC@30's limit, at which an error of a pair costs half of the most it can."""
 
-SHORT_BASELINE = 0.1
+SHORT_BASELINE = 0.05
 """Baselines shorter than this, in units of the scene, count less, in proportion."""
 
 

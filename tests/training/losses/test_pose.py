@@ -101,3 +101,28 @@ def test_field_of_view_compares_logarithms() -> None:
     truth = torch.full((1, 2, 2), 0.5)
     loss = pose.field_of_view_loss(2 * truth[None], truth, torch.ones(1, 2))
     assert float(loss) == pytest.approx(math.log(2) - 0.025, rel=1e-5)
+
+
+def test_relative_losses_lead_cameras_to_their_places() -> None:
+    rotation, translation = cameras()
+    translation = 0.1 * translation  # short baselines, as of photos taken side by side
+    generator = torch.Generator().manual_seed(1)
+    turns = (0.2 * torch.randn(2, 4, 3, generator=generator)).requires_grad_()
+    moves = (translation + 0.1 * torch.randn(2, 4, 3, generator=generator)).requires_grad_()
+    weight = torch.ones(2, 4)
+    optimiser = torch.optim.Adam([turns, moves], 1e-2)
+    losses = []
+    for _ in range(80):
+        x, y, z = turns.unbind(-1)
+        skew = torch.stack([0 * x, -z, y, z, 0 * x, -x, -y, x, 0 * x], -1).unflatten(-1, (3, 3))
+        guess = (torch.linalg.matrix_exp(skew) @ rotation)[None]
+        turned = pose.relative_rotation_loss(guess, rotation, weight)
+        pointed = pose.relative_direction_loss(guess, moves[None], rotation, translation, weight)
+        optimiser.zero_grad()
+        (turned + pointed).sum().backward()
+        optimiser.step()
+        losses.append((float(turned.detach()), float(pointed.detach())))
+    assert losses[0][0] > 0.15
+    assert losses[0][1] > 0.15
+    assert losses[-1][0] < 0.02
+    assert losses[-1][1] < 0.04
