@@ -106,7 +106,7 @@ def draw_look(light: Tensor, generator: torch.Generator) -> Look:
     noise = torch.where(dark, draw.log_uniform(*one, low=8e-4, high=0.018), draw.log_uniform(*one, low=1e-5, high=1e-3))
     curve = draw.uniform(*one)
     ends = 1 - torch.arange(3, device=draw.device)
-    contrast = draw.uniform(*one, low=0.9, high=1.4)
+    contrast = draw.uniform(*one, low=0.95, high=1.45)
     contrast = torch.where(draw.chance(0.35, *one), contrast + 0.5, contrast)
     return Look(
         black=flat(black),
@@ -126,8 +126,8 @@ def draw_look(light: Tensor, generator: torch.Generator) -> Look:
         gamma=flat(torch.exp(0.15 * draw.normal(*one)) / 2.2),
         contrast=flat(contrast),
         brightness=flat(0.04 * draw.normal(*one) + 0.02 * draw.normal(*each)),
-        saturation=flat(share(0.91, draw.uniform(*one, low=0.6, high=1.4))),
-        sharpen=flat(share(0.5, draw.uniform(*one, low=0.2, high=1.5))),
+        saturation=flat(share(0.91, draw.uniform(*one, low=0.7, high=1.6))),
+        sharpen=flat(share(0.6, draw.uniform(*one, low=0.2, high=1.8))),
         step=flat(share(0.5, 4e-3 + 0.1 * draw.uniform(*one) ** 3, 2e-3)),
     )
 
@@ -137,7 +137,7 @@ def _exposure(light: Tensor, dark: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     scenes, views = light.shape[:2]
     sample = light[..., 4::8, 4::8].nan_to_num(0, _BRIGHTEST, 0).clamp(0, _BRIGHTEST).mean(2).flatten(2)
     sample = sample.sort(-1).values
-    black = sample[..., int(0.02 * sample.shape[-1])] * draw.uniform(scenes, 1, high=0.8)
+    black = sample[..., int(0.02 * sample.shape[-1])] * draw.uniform(scenes, 1, low=0.3, high=0.95)
     sample = (sample - black[..., None]).clamp_min(0)
     # The mean of roots, not of the light: a window or a lamp in the picture must not turn all the rest black.
     middle = 4.5 * sample.sqrt().mean(-1).square()
