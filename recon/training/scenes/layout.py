@@ -38,6 +38,7 @@ class _Plan:
     tumble: Tensor
     depth: Tensor
     first_focus: Tensor
+    focuses: Tensor
     options: Tensor
     sides: Tensor
     ranges: Tensor
@@ -75,7 +76,7 @@ def _plan(device: torch.device) -> _Plan:
         return (weights.cumsum(-1) / weights.sum(-1, keepdim=True)).to(device)
 
     ranges = torch.stack([of_spots(name) for name in ("along", "back", "clear", "height")], 2)
-    names_of_styles = [f.name for f in fields(_Plan)][1:12]
+    names_of_styles = [f.name for f in fields(_Plan)][1:13]
     names_of_spots = ("snap", "turn", "widens", "hangs", "on_table", "fills")
     return _Plan(
         shares=running(of_styles("share").cpu()),
@@ -252,6 +253,7 @@ def _focus(plan: _Plan, style: Tensor, groups: Groups, centre: Tensor, rotation:
     front[..., 1] = 0.8 * groups.dimensions[..., 2]
     front[..., 2] = 0.5 * groups.dimensions[..., 3]
     place = centre + (rotation @ front[..., None])[..., 0]
-    order = plan.first_focus[style][:, None] + torch.arange(FOCUSES, device=centre.device)
+    order = torch.arange(FOCUSES, device=centre.device) % plan.focuses[style][:, None]
+    order = order + plan.first_focus[style][:, None]
     order = torch.where(groups.template.gather(1, order) >= 0, order, order[:, :1])
     return place.gather(1, order[..., None].expand(-1, -1, 3))

@@ -27,6 +27,7 @@ from recon.training.scenes.random import Draw, between, rotation_about_z, rotati
 KINDS = ("boxes", "ellipsoids", "frusta", "cards")
 LETTERS = "WDHPQRU"
 _bundles = counter()
+GROWS = 2.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Part:
         shrink: the least factor on its size; 1 for a size that is fixed.
         keep: how likely it is there.
         shape: between which ``Solids.shape`` lies.
-        anchor: 1 stands on its base, 0 has its centre there, -1 hangs from it.
+        anchor: 1 stands on its base, 0 has its centre there, -1 hangs from it; GROWS: its own z axis begins there.
         own: draws its looks for itself, not as its group's other parts of the same look.
         pivot, pivot_spread, pivot_turn, pivot_keep, bundle: of the bundle that it is part of (see ``bundle``).
     """
@@ -139,8 +140,8 @@ def frustum(base: Place, half: Place, look: str, shape: tuple[float, float] = (1
 
 
 def card(base: Place, half: Place, look: str, shape: tuple[float, float] = (1, 1), **more) -> Part:
-    """A sheet in its own xy plane; an angle of 1.57 about x stands it up."""
-    return Part(3, base, half, look, shape=shape, **more)
+    """A sheet of half a width and half a length in its own xy plane; an angle of 1.57 about x stands it up."""
+    return Part(3, base, (*half, 0.002), look, shape=shape, **more)
 
 
 def bundle(
@@ -329,7 +330,9 @@ def build(draw: Draw, groups: Groups, centre: Tensor, rotation: Tensor) -> Parts
     rise = torch.where(kind == 1, round_, upright)
 
     place = base + draw.uniform(*shape, 3, low=-1) * spread
-    place = torch.cat([place[..., :2], place[..., 2:] + (rise * table.anchor[template])[..., None]], -1)
+    anchor = table.anchor[template][..., None]
+    lifted = torch.cat([torch.zeros_like(place[..., :2]), rise[..., None] * anchor], -1)
+    place = place + torch.where(anchor == GROWS, own_rotation[..., 2] * half[..., 2:], lifted)
     turned = rotation_about_z(turn)
     place = (turned @ place[..., None])[..., 0] + pivot + shared(draw.uniform(*shape, 3, low=-1)) * pivot_spread
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recon.training.scenes.objects import (
+    GROWS,
     ONE,
     ZERO,
     D,
@@ -25,6 +26,19 @@ from recon.training.scenes.objects import (
 from recon.training.scenes.things import UPRIGHT, figure, leaves, toy_car
 
 
+def backdrop() -> list[Part]:
+    """Hills, woods and high houses, far off on all sides."""
+    ways = [(70, 10), (-80, -15), (10, 75), (-15, -85)]
+    hills = [
+        ellipsoid((x, y, -3), (35, 35, 13), "leaf", spread=(15, 15, 0), shrink=0.35, anchor=0, keep=0.75)
+        for x, y in ways
+    ]
+    blocks = [
+        box((-y, x, 0), (9, 6, 8), "far facade", spread=(25, 25, 0), shrink=0.4, keep=0.6, own=True) for x, y in ways
+    ]
+    return [*hills, *blocks]
+
+
 def street() -> list[Part]:
     """Of half-length W: a road of half-width D between kerbs and pavements, on far ground."""
     parts = [
@@ -37,7 +51,7 @@ def street() -> list[Part]:
     for side in (-1, 1):
         parts.append(box((0, side * (D + 2.5), 0), (2 * W, 2.5, 0.06), "paving", keep=0.9))
         parts.append(box((0, side * (D + 0.08), 0), (2 * W, 0.08, 0.07), "stone", keep=0.9))
-    return parts
+    return [*parts, *backdrop()]
 
 
 def square() -> list[Part]:
@@ -48,6 +62,7 @@ def square() -> list[Part]:
         box((0, 0, -0.2), (250, 250, 0.098), "asphalt"),
         box((0, 0, 0), (0.4 * W, 0.3 * D, 0.015), "grass", spread=(0.5 * W, 0.3 * D, 0), keep=0.6),
         box((0, 0, 0), (W, 0.06 * D, 0.06), "stone", spread=(0.3 * W, 0.5 * D, 0), keep=0.4),
+        *backdrop(),
     ]
 
 
@@ -57,7 +72,7 @@ def ground(look: str) -> list[Part]:
         box((0, 0, -0.2), (250, 250, 0.1), look),
         box((0, 0, 0), (2 * W, 0.25 * D, 0.008), "paving", spread=(0, 0.5 * D, 0), sway=(0, 0, 0.5), keep=0.4),
         ellipsoid((0, 0, 0), (0.4 * W, 0.4 * D, 0.03), "soil", spread=(W, D, 0), anchor=0, keep=0.5),
-        ellipsoid((0, 0, 0), (12, 9, 0.8), look, spread=(3 * W, 3 * D, 0), anchor=-0.2, keep=0.3),
+        *backdrop(),
     ]
 
 
@@ -111,7 +126,7 @@ def house(columns: int, rows: int, *, roof: bool, framed: bool) -> list[Part]:
         dormer = [box((0, 0, 0), (0.55, 0.8, 0.55), "roof"), box((0, 0.8, 0.2), (0.4, 0.03, 0.35), "pane")]
         parts += bundle(dormer, (0.1 * W, 0.4 * D, H + 0.25 * D), (0.6 * W, 0, 0), 0, 0.5)
     else:
-        rail = card((0, 1, 0.55), (1.0, 0.5, 1), "metal", (0.5, 0.9), angles=UPRIGHT, anchor=0)
+        rail = card((0, 1, 0.55), (1.0, 0.5), "metal", (0.5, 0.9), angles=UPRIGHT, anchor=0)
         balcony = [box((0, 0.5, 0), (1.0, 0.5, 0.06), "stone"), rail]
         parts += bundle(balcony, (0, D, 0.4 * H), (0.7 * W, 0, 0), 0, 0.6)
     return parts
@@ -183,7 +198,7 @@ def tree(crown: int) -> list[Part]:
             angles=(a, b, 0),
             sway=(0.3, 0.3, 0),
             spread=(0, 0, 0.06 * H),
-            anchor=0.6,
+            anchor=GROWS,
         )
         for a, b in ((0.5, 0.3), (-0.5, 0.4), (0.1, -0.7))
     ]
@@ -208,6 +223,24 @@ def tree(crown: int) -> list[Part]:
         *tops,
         *sheets,
     ]
+
+
+def conifer() -> list[Part]:
+    """Cones of needles under sheets of them that stick out."""
+    cones = [
+        frustum(
+            (0, 0, (0.16 + 0.25 * k) * H), ((0.75 - 0.22 * k) * P, (0.75 - 0.22 * k) * P, 0.16 * H), "leaf", (0, 0.15)
+        )
+        for k in range(3)
+    ]
+    tiers = [
+        part
+        for k in range(3)
+        for part in leaves(
+            3, (0, 0, (0.25 + 0.2 * k) * H), ((0.6 - 0.17 * k) * P, (0.6 - 0.17 * k) * P, 0.08 * H), 0.6 * P
+        )
+    ]
+    return [frustum((0, 0, 0), (W, W, 0.2 * H), "bark"), *cones, *tiers]
 
 
 def bush(count: int) -> list[Part]:
@@ -430,26 +463,13 @@ ROADSIDE = [
 PLANTS = [
     Template("tree", TREE, tree(7), alike=0.3),
     Template("dense tree", TREE, tree(11), alike=0.2),
-    Template(
-        "conifer",
-        TREE | {"P": (0.8, 1.8), "H": (4, 10)},
-        [
-            frustum((0, 0, 0), (W, W, 0.2 * H), "bark"),
-            *[
-                frustum(
-                    (0, 0, (0.16 + 0.22 * k) * H), ((1 - 0.25 * k) * P, (1 - 0.25 * k) * P, 0.16 * H), "leaf", (0, 0.15)
-                )
-                for k in range(4)
-            ],
-            *leaves(4, (0, 0, 0.45 * H), (0.5 * P, 0.5 * P, 0.3 * H), 0.5 * P),
-        ],
-    ),
+    Template("conifer", TREE | {"P": (0.8, 1.8), "H": (4, 10)}, conifer(), alike=0.2),
     Template(
         "bare trunk",
         {"W": (0.1, 0.35), "D": (0.1, 0.35), "H": (4, 10)},
         [
             frustum((0, 0, -0.1), (W, W, 0.5 * H), "bark", (0.5, 0.9), sway=(0.08, 0.08, 0)),
-            frustum((0, 0, 0.5 * H), (0.3 * W, 0.3 * W, 0.15 * H), "bark", (0.2, 0.5), sway=(1, 1, 0), anchor=0.5),
+            frustum((0, 0, 0.5 * H), (0.3 * W, 0.3 * W, 0.15 * H), "bark", (0.2, 0.5), sway=(1, 1, 0), anchor=GROWS),
         ],
         alike=0.1,
     ),
@@ -474,7 +494,7 @@ PLANTS = [
         [
             card(
                 (0, 0, 0),
-                (0.5 * W, 0.5 * H, 1),
+                (0.5 * W, 0.5 * H),
                 "leaf",
                 (0.35, 0.6),
                 angles=UPRIGHT,
@@ -583,7 +603,7 @@ CLUTTER = [
         [
             card(
                 (0, 0, 0.5 * H),
-                (P, 0.7 * P, 1),
+                (P, 0.7 * P),
                 "anything",
                 (0.4, 1.6),
                 spread=(W, D, 0.4 * H),

@@ -62,7 +62,7 @@ class Style:
         extent: how far the things that matter reach, as a fraction of the longer half-size (of the table if any).
         tumble: radians by which things may lie turned any way, and how far they float, as a part of the height.
         depth: of how many parts of a thing one part of the next thing comes first, where slots are short.
-        first_focus: the first spot worth looking at.
+        first_focus, focuses: the first spot worth looking at, and how many are.
     """
 
     kind: int
@@ -78,6 +78,7 @@ class Style:
     tumble: float = 0.0
     depth: int = 64
     first_focus: int = 1
+    focuses: int = 8
 
 
 def _even(*names: str, none: float = 0.0) -> Options:
@@ -354,6 +355,7 @@ TABLE_STYLES = [
             ],
         ],
         table=((0.45, 0.95), (0.35, 0.6)),
+        focuses=4,
         floor=-0.75,
         cameras=(0.8, 2.2),
         extent=0.75,
@@ -370,6 +372,7 @@ TABLE_STYLES = [
             *FURNISHED,
         ],
         table=((0.3, 0.8), (0.3, 0.7)),
+        focuses=3,
         cameras=(0.05, 1.8),
         extent=0.8,
     ),
@@ -423,6 +426,7 @@ TABLE_STYLES = [
         ],
         walled=0.0,
         table=((0.6, 1.6), (0.6, 1.6)),
+        focuses=2,
         cameras=(0.15, 2.6),
         extent=1.2,
     ),
@@ -527,6 +531,7 @@ OUTDOOR_STYLES = [
         walled=0.0,
         cameras=(1.2, 3.5),
         corridor=(0.8, 1.0),
+        focuses=3,
         depth=3,
         extent=1.0,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recon.training.scenes.objects import (
+    GROWS,
     ZERO,
     D,
     H,
@@ -69,7 +70,7 @@ def on_top(half_width: Length, half_depth: Length, height: Length, share: float 
         ellipsoid(at, (0.09, 0.09, 0.08), "toy", spread=about, shrink=0.4, keep=share * 0.5, own=True),
         card(
             (*at[:2], form(height) + 0.006),
-            (0.15, 0.105, 1),
+            (0.15, 0.105),
             "paper",
             anchor=0,
             spread=about,
@@ -91,7 +92,7 @@ def leaves(
 ) -> list[Part]:
     """Sheets of leaves, turned every way, about a centre; ``reach`` is how far they lie from it."""
     return [
-        card(centre, (size, size, 1), look, share, sway=(1.4, 1.4, 3.1), spread=reach, shrink=0.55, anchor=0)
+        card(centre, (size, size), look, share, sway=(1.4, 1.4, 3.1), spread=reach, shrink=0.55, anchor=0)
         for _ in range(count)
     ]
 
@@ -101,8 +102,8 @@ def fronds(count: int, centre: Place, length: Length, width: Length, look: str =
     result = []
     for k in range(count):
         leaf = card(
-            (0, 0.75 * (form(length)), 0),
-            (width, length, 1),
+            (0, 0.75 * form(length), 0),
+            (width, length),
             look,
             (0.55, 1),
             angles=(0.15 - 0.5 * (k % 3), 0, 0),
@@ -143,7 +144,7 @@ def statue(look: str) -> list[Part]:
                 spread=(0.6 * W, 0.6 * D, ZERO),
                 shrink=0.4,
                 keep=0.7,
-                anchor=0.5,
+                anchor=GROWS,
             )
         )
         pieces.append(
@@ -208,7 +209,10 @@ def trunk() -> list[Part]:
         frustum((0.1 * W, 0.75 * W, 0), (0.3 * W, 0.4 * W, 0.1 * H), "bark", (0.2, 0.6), sway=(0.5, 0.3, 0)),
     ]
     stub = (0.12 * W, 0.12 * W, 0.2 * H)
-    stubs = [frustum((0, 0.6 * W, k * H), stub, "bark", (0.3, 0.7), sway=(1.2, 1.2, 3), keep=0.6) for k in (0.4, 0.8)]
+    stubs = [
+        frustum((0, 0.6 * W, k * H), stub, "bark", (0.3, 0.7), sway=(1.2, 1.2, 3), keep=0.6, anchor=GROWS)
+        for k in (0.4, 0.8)
+    ]
     return [frustum((0, 0, -0.05), (W, W, 0.6 * H), "bark", (0.7, 1)), *knots, *holes, *roots, *stubs]
 
 
