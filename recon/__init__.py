@@ -39,6 +39,7 @@ def reconstruct(
     device: str | None = None,
     maximum_views: int | None = None,
     verify: bool | None = None,
+    dense: bool | None = None,
     progress: Callable[[Update], Any] | None = None,
 ) -> Scene:
     """Photos, folders and videos (or Views) to a Scene.
@@ -49,6 +50,7 @@ def reconstruct(
         device: a torch device for a model given by name; None takes CUDA where there is one, else the CPU.
         maximum_views: use at most this many.
         verify: check the cameras by matches and bundle adjustment; None for the model's own default.
+        dense: refine depth against the other views once cameras are verified; None likewise.
         progress: called at each update.
 
     Raises:
@@ -62,6 +64,6 @@ def reconstruct(
     if paths or not views:
         media = read(paths, maximum_views=maximum_views or loaded.card.maximum_views)
         views, notes = views + media.views, media.notes
-    scene = loaded.reconstruct(views, Options(maximum_views=maximum_views, verify=verify), progress)
+    scene = loaded.reconstruct(views, Options(maximum_views, verify, dense), progress)
     scene.notes = notes + scene.notes
     return scene

@@ -173,6 +173,10 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
         "--verify", action=argparse.BooleanOptionalAction,
         help="check the cameras by matches and bundle adjustment, or not (default: as the model's card says)",
     )  # fmt: skip
+    command.add_argument(
+        "--dense", action=argparse.BooleanOptionalAction,
+        help="refine depth by the other views where cameras are verified, or not (default: as the model's card says)",
+    )  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -207,7 +211,7 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=lambda fraction, name: bar.show("Reading", fraction),
         )
     model = _load(arguments)
-    options = Options(maximum_views=arguments.max_frames, verify=arguments.verify)
+    options = Options(arguments.max_frames, arguments.verify, arguments.dense)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views, options, _show_on(bar))
     for note in media.notes + scene.notes:
@@ -299,7 +303,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
                 scene,
                 model,
                 chosen,
-                Options(verify=arguments.verify),
+                Options(verify=arguments.verify, dense=arguments.dense),
                 _show_on(bar),
             )
     print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
@@ -310,8 +314,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     from recon import bench  # brings torch, which most commands need later or not at all
 
     request = bench.Request(
-        arguments.model, arguments.device, arguments.weights, Options(verify=arguments.verify), arguments.repeat
-    )
+        arguments.model, arguments.device, arguments.weights,
+        Options(verify=arguments.verify, dense=arguments.dense), arguments.repeat,
+    )  # fmt: skip
     with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
         results = []
         for index, count in enumerate(arguments.frames):

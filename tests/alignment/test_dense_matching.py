@@ -78,7 +78,7 @@ def test_matches_of_different_things_are_not_confident(frames):
     cells = features(np.random.default_rng(4).normal(size=(48, 64, 3)) * 100, 1, 32, 0, 0)
     right = dense_matches(describe(first, 1), describe(second, 2))
     wrong = dense_matches(describe(first, 1), Description(elsewhere, cells))
-    assert wrong.confidence.sum() < 0.05 * right.confidence.sum()
+    assert wrong.confidence.sum() < 0.15 * right.confidence.sum()
 
 
 def test_pictures_of_different_shapes_match(frames):
