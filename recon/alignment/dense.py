@@ -24,14 +24,15 @@ from recon.upsampling import edge_confidence, upsample_depth
 
 AREA = 192 * 256  # pixels of the grid that a frame is compared on
 SOURCES = 4  # views that a frame is compared with
-REACH = 0.4  # of log-depth: how far the sweep goes to either side of the prior
-FEWEST, MOST = 12, 64  # hypotheses
+REACH = 0.6  # of log-depth: how far the sweep goes to either side of the prior
+FEWEST, MOST = 12, 80  # hypotheses
 STEP, JUMP, JUMP_AT_EDGE = 0.05, 1.0, 0.25  # penalties of semi-global matching: for one hypothesis, for more
+ATTRACTION = 0.07  # the penalty of the farthest hypotheses, so that where nothing tells the prior stays
 EDGE_COLOUR = 30.0  # grey levels, summed over the channels, between neighbours: an edge of the photo
 LINK_COLOUR, LINK_JUMP = 20.0, 0.05  # the same and, of log-depth, an edge of the prior, where the correction may jump
 LEAST_LINK = 0.02
 PATIENCE = 1e-5  # the weight of no correction
-CHANCE = 0.4  # the share of matched pixels that other views may confirm though cameras are wrong
+CHANCE = 0.3  # the share of matched pixels that other views may confirm though cameras are wrong
 CONTRADICTED = 0.1  # times the confidence
 BELIEF = 0.1  # where views are taken to agree
 SAMPLE = 16  # of so many pixels one is asked for the usual confidence
@@ -125,7 +126,8 @@ def match(shot: Shot, prior: np.ndarray, sources: Sequence[Shot]) -> Stereo:
     offsets = np.linspace(-REACH, REACH, count, dtype=np.float32)
     volume = correlation_volume(shot, sources, prior, np.exp(offsets))
     jump = [JUMP_AT_EDGE + (JUMP - JUMP_AT_EDGE) * shot.likeness(axis, EDGE_COLOUR) for axis in (0, 1)]
-    cost = semi_global(np.ascontiguousarray(np.moveaxis(1 - volume, 0, -1)), STEP, (jump[0], jump[1]))
+    cost = np.ascontiguousarray(np.moveaxis(1 - volume, 0, -1)) + np.float32(ATTRACTION / REACH) * np.abs(offsets)
+    cost = semi_global(cost, STEP, (jump[0], jump[1]))
     best = cost.argmin(-1)
     inner = np.clip(best, 1, count - 2)
     before, here, after = (np.take_along_axis(cost, inner[..., None] + step, -1)[..., 0] for step in (-1, 0, 1))
