@@ -46,8 +46,10 @@ def test_a_world_is_finite_and_of_proper_solids(world):
         here = solids.half_size.amax(-1) > 0
         assert (solids.half_size[here] > 0).all()
         materials = solids.materials
-        assert materials.texture.min() >= 0 and materials.texture.max() < len(FAMILIES) * PER_FAMILY
-        assert materials.tint.min() >= 0 and materials.tint.max() <= 1
+        assert materials.texture.min() >= 0
+        assert materials.texture.max() < len(FAMILIES) * PER_FAMILY
+        assert materials.tint.min() >= 0
+        assert materials.tint.max() <= 1
         assert materials.tile.min() > 0
 
 
