@@ -216,15 +216,15 @@ class ParallaxNetwork(nn.Module):
         last = len(self.blocks)
         taps = [kept[number][:, self.special :] for number in self.taps]
         values, quarter = self.dense_head(maps, taps)
-        log_depth, depth_confidence, points, points_confidence = values.float().split([1, 1, 3, 1], 1)
+        log_depth, depth_confidence, points, points_confidence = values.float().split([1, 1, 3, 1], -1)
         descriptors = self.descriptors(kept[self.descriptors_after][:, self.special :]).unflatten(
             1, (quarter.shape[-2] // 4, quarter.shape[-1] // 4)
         )
         return Prediction(
-            depth=log_depth.squeeze(1).clamp(-8, 8).exp(),
-            depth_confidence=1 + depth_confidence.squeeze(1).clamp_max(5).exp(),
-            points=from_signed_log(rearrange(points, "n c h w -> n h w c")),
-            points_confidence=1 + points_confidence.squeeze(1).clamp_max(5).exp(),
+            depth=log_depth.squeeze(-1).clamp(-8, 8).exp(),
+            depth_confidence=1 + depth_confidence.squeeze(-1).clamp_max(5).exp(),
+            points=from_signed_log(points),
+            points_confidence=1 + points_confidence.squeeze(-1).clamp_max(5).exp(),
             descriptors=functional.normalize(descriptors, dim=-1),
             cameras=self.camera_head(kept[last - 1][:, 0], kept[last][:, 0]),
             fine_descriptors=None if self.fine_head is None else self.fine_head(quarter),
@@ -330,7 +330,7 @@ class DenseHead(nn.Module):
         """Maps ``[N,C,H/s,W/s]`` at s = 2, 4, 8 and tokens ``[N, H/16 * W/16, width]`` to values and a finer map.
 
         Returns:
-            The values ``[N,6,H,W]``, and the head's own map at 1/4, ``[N,C,H/4,W/4]``.
+            The values ``[N,H,W,6]``, and the head's own map at 1/4, ``[N,C,H/4,W/4]``.
         """
         half, quarter, eighth = maps
         tokens = self.project(torch.cat([norm(tap) for norm, tap in zip(self.norms, taps, strict=True)], -1))
@@ -338,7 +338,7 @@ class DenseHead(nn.Module):
         coarse = self.stride16(coarse.contiguous(memory_format=torch.channels_last))
         fine = self.stride4(self.stride8(coarse, eighth), quarter)
         values = rearrange(self.output(self.stride2(fine, half)), "n c h w -> n h w c")
-        return rearrange(values, "n h w (c i j) -> n c (h i) (w j)", i=2, j=2), fine  # by way of the layout in memory
+        return rearrange(values, "n h w (c i j) -> n (h i) (w j) c", i=2, j=2), fine  # by way of the layout in memory
 
 
 class FineHead(nn.Module):

@@ -62,11 +62,7 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[..., width]`` to the same."""
-        return self.fc2(self.hidden(tokens))
-
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """What the second layer is given."""
-        return self.act(self.fc1(tokens))
+        return self.fc2(self.act(self.fc1(tokens)))
 
 
 class LayerScale(nn.Module):
@@ -76,9 +72,9 @@ class LayerScale(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), initial))
 
-    def after(self, linear: nn.Linear, tokens: Tensor) -> Tensor:
-        """What ``linear`` makes of tokens, scaled: by way of its weights, which are fewer than the tokens."""
-        return functional.linear(tokens, self.gamma[:, None] * linear.weight, self.gamma * linear.bias)
+    def forward(self, tokens: Tensor, update: Tensor) -> Tensor:
+        """``[..., width]`` plus the scaled update."""
+        return torch.addcmul(tokens, self.gamma, update)
 
 
 class Block(nn.Module):
@@ -118,5 +114,5 @@ class Block(nn.Module):
 
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """What comes after it: ``attended``, which `attend` gave, added to the tokens, then the MLP."""
-        tokens = tokens + self.ls1.after(self.attn.proj, attended)
-        return tokens + self.ls2.after(self.mlp.fc2, self.mlp.hidden(self.norm2(tokens)))
+        tokens = self.ls1(tokens, self.attn.proj(attended))
+        return self.ls2(tokens, self.mlp(self.norm2(tokens)))
