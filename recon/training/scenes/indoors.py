@@ -271,308 +271,121 @@ FLOORS = [
 ]
 
 FURNITURE = [
-    Template(
-        "desk",
-        {"W": (0.55, 1.0), "D": (0.3, 0.45), "H": (0.7, 0.78)},
-        desk(moved(office_chair(), (0, 0, 0), 3.1416)),
-        alike=0.7,
-    ),
-    Template(
-        "writing desk",
-        {"W": (0.5, 0.9), "D": (0.25, 0.4), "H": (0.7, 0.78)},
-        desk(moved(chair(), (0, 0, 0), 3.1416), 0.2),
-    ),
+    Template("desk", {"W": (0.55, 1.0), "D": (0.3, 0.45), "H": (0.7, 0.78)}, desk(moved(office_chair(), (0, 0, 0),
+        3.1416)), alike=0.7),
+    Template("writing desk", {"W": (0.5, 0.9), "D": (0.25, 0.4), "H": (0.7, 0.78)}, desk(moved(chair(), (0, 0, 0),
+        3.1416), 0.2)),
     Template("chair", {"W": (0.25, 0.25), "D": (0.25, 0.25), "H": (0.85, 0.9)}, chair(), alike=0.85),
     Template("office chair", {"W": (0.3, 0.3), "D": (0.3, 0.3), "H": (1.0, 1.1)}, office_chair(), alike=0.85),
-    Template(
-        "stools",
-        {"W": (0.5, 0.8), "D": (0.2, 0.2), "H": (0.65, 0.65)},
-        [*stool(), *moved(stool(), (W, 0, 0)), *moved(stool(), (-W, 0, 0))],
-    ),
+    Template("stools", {"W": (0.5, 0.8), "D": (0.2, 0.2), "H": (0.65, 0.65)}, [*stool(), *moved(stool(), (W, 0, 0)),
+        *moved(stool(), (-W, 0, 0))]),
     Template("table", {"W": (0.4, 0.9), "D": (0.35, 0.5), "H": (0.68, 0.78)}, [*table(), *on_top(W, D, H, 0.7)]),
-    Template(
-        "low table", {"W": (0.4, 0.65), "D": (0.25, 0.4), "H": (0.35, 0.48)}, [*table("wood"), *on_top(W, D, H, 0.6)]
-    ),
-    Template(
-        "round table",
-        {"W": (0.4, 0.65), "D": (0.4, 0.65), "H": (0.5, 0.78)},
-        [
-            frustum((0, 0, H - 0.04), (W, W, 0.02), "wood"),
-            frustum((0, 0, 0.03), (0.05, 0.05, 0.5 * H - 0.035), "metal"),
-            frustum((0, 0, 0), (0.6 * W, 0.6 * W, 0.015), "metal"),
-            *on_top(0.6 * W, 0.6 * W, H, 0.6),
-        ],
-    ),
+    Template("low table", {"W": (0.4, 0.65), "D": (0.25, 0.4), "H": (0.35, 0.48)}, [*table("wood"), *on_top(W, D, H,
+        0.6)]),
+    Template("round table", {"W": (0.4, 0.65), "D": (0.4, 0.65), "H": (0.5, 0.78)}, [frustum((0, 0, H - 0.04), (W, W,
+        0.02), "wood"), frustum((0, 0, 0.03), (0.05, 0.05, 0.5 * H - 0.035), "metal"), frustum((0, 0, 0), (0.6 * W,
+        0.6 * W, 0.015), "metal"), *on_top(0.6 * W, 0.6 * W, H, 0.6)]),
     Template("dining for two", {"W": (0.4, 0.6), "D": (0.35, 0.45), "H": (0.72, 0.77)}, dining(2)),
     Template("dining for four", {"W": (0.6, 1.1), "D": (0.4, 0.5), "H": (0.72, 0.77)}, dining(4)),
     Template("tall shelf", {"W": (0.35, 0.6), "D": (0.13, 0.2), "H": (1.6, 2.2)}, shelf(6)),
     Template("low shelf", {"W": (0.35, 0.8), "D": (0.15, 0.22), "H": (0.7, 1.2)}, [*shelf(3), *on_top(W, D, H, 0.5)]),
     Template("wardrobe", {"W": (0.45, 1.0), "D": (0.27, 0.32), "H": (1.8, 2.3)}, cabinet(3)),
     Template("sideboard", {"W": (0.5, 1.0), "D": (0.2, 0.26), "H": (0.6, 0.95)}, [*cabinet(3), *on_top(W, D, H, 0.5)]),
-    Template(
-        "chest of drawers",
-        {"W": (0.35, 0.55), "D": (0.2, 0.26), "H": (0.7, 1.1)},
-        [*drawers(4), *on_top(W, D, H, 0.45)],
-    ),
+    Template("chest of drawers", {"W": (0.35, 0.55), "D": (0.2, 0.26), "H": (0.7, 1.1)}, [*drawers(4), *on_top(W, D, H,
+        0.45)]),
     Template("filing cabinet", {"W": (0.2, 0.25), "D": (0.25, 0.32), "H": (0.6, 1.35)}, drawers(3)),
     Template("sofa", {"W": (0.85, 1.15), "D": (0.4, 0.48), "H": (0.75, 0.8)}, sofa(3)),
     Template("armchair", {"W": (0.4, 0.48), "D": (0.38, 0.45), "H": (0.75, 0.8)}, sofa(1)),
     Template("bed", {"W": (0.5, 0.95), "D": (1.0, 1.08), "H": (0.7, 1.2)}, bed()),
-    Template(
-        "television",
-        {"W": (0.6, 0.95), "D": (0.18, 0.22), "H": (0.4, 0.55)},
-        [
-            *cabinet(2),
-            *moved(monitor(0.55 * ONE), (0, 0, H)),
-            *bundle([box((0, 0, 0), (0.08, 0.1, 0.15), "dark")], (0.8 * W, 0, H), keep=0.5),
-        ],
-    ),
+    Template("television", {"W": (0.6, 0.95), "D": (0.18, 0.22), "H": (0.4, 0.55)}, [*cabinet(2),
+        *moved(monitor(0.55 * ONE), (0, 0, H)), *bundle([box((0, 0, 0), (0.08, 0.1, 0.15), "dark")], (0.8 * W, 0, H),
+        keep=0.5)]),
     Template("plant", {"W": (0.12, 0.22), "D": (0.12, 0.22), "H": (0.6, 1.9), "P": (0.25, 0.5)}, plant(), alike=0.4),
-    Template(
-        "floor lamp",
-        {"W": (0.15, 0.15), "D": (0.15, 0.15), "H": (1.4, 1.8), "P": (0.12, 0.22)},
-        [
-            frustum((0, 0, 0), (W, W, 0.012), "metal"),
-            frustum((0, 0, 0.02), (0.012, 0.012, 0.5 * H - 0.15), "metal"),
-            frustum((0, 0, H - 0.3), (P, P, 0.15), "light", (0.5, 0.9)),
-        ],
-    ),
-    Template(
-        "bin",
-        {"W": (0.12, 0.17), "D": (0.12, 0.17), "H": (0.28, 0.4)},
-        [
-            frustum((0, 0, 0), (W, W, 0.5 * H), "plastic", (1.1, 1.35)),
-            frustum((0, 0, H - 0.02), (W, W, 0.012), "dark", (1, 1)),
-        ],
-    ),
+    Template("floor lamp", {"W": (0.15, 0.15), "D": (0.15, 0.15), "H": (1.4, 1.8), "P": (0.12, 0.22)}, [frustum((0, 0,
+        0), (W, W, 0.012), "metal"), frustum((0, 0, 0.02), (0.012, 0.012, 0.5 * H - 0.15), "metal"), frustum((0, 0,
+        H - 0.3), (P, P, 0.15), "light", (0.5, 0.9))]),
+    Template("bin", {"W": (0.12, 0.17), "D": (0.12, 0.17), "H": (0.28, 0.4)}, [frustum((0, 0, 0), (W, W, 0.5 * H),
+        "plastic", (1.1, 1.35)), frustum((0, 0, H - 0.02), (W, W, 0.012), "dark", (1, 1))]),
     Template("kitchen", {"W": (1.0, 1.9), "D": (0.29, 0.32), "H": (0.9, 0.9)}, kitchen()),
-    Template(
-        "fridge",
-        {"W": (0.28, 0.35), "D": (0.28, 0.33), "H": (1.4, 2.0)},
-        [
-            box((0, -0.02, 0), (W, D - 0.02, 0.5 * H), "metal"),
-            box((0, D - 0.01, 0.02), (W, 0.02, 0.31 * H), "metal"),
-            box((0, D - 0.01, 0.66 * H), (W, 0.02, 0.16 * H), "metal"),
-            *[box((-0.85 * W, D + 0.03, z * H), (0.01, 0.012, 0.1 * H), "dark") for z in (0.4, 0.7)],
-            box((0.2 * W, D + 0.011, 0.75 * H), (0.08, 0.001, 0.05 * H), "paper", keep=0.5),
-        ],
-    ),
-    Template(
-        "partition",
-        {"W": (0.5, 0.9), "D": (0.03, 0.04), "H": (1.1, 1.7)},
-        [
-            box((0, 0, 0.08), (W, 0.8 * D, 0.5 * H - 0.04), "fabric"),
-            box((0, 0, H), (W, D, 0.015), "metal"),
-            *[box((x * W, 0, 0), (0.02, D, 0.5 * H), "metal") for x in (-1, 1)],
-            *[box((x * W, 0, 0), (0.02, 0.2, 0.015), "metal") for x in (-0.9, 0.9)],
-            box((0.3 * W, D, 0.6 * H), (0.12, 0.002, 0.16), "paper", keep=0.5, spread=(0.4 * W, 0, 0.1 * H)),
-        ],
-    ),
-    Template(
-        "pillar", {"W": (0.12, 0.3), "D": (0.12, 0.3), "H": (3.2, 3.2)}, [box((0, 0, 0), (W, D, 0.5 * H), "paint")]
-    ),
-    Template(
-        "piano",
-        {"W": (0.7, 0.75), "D": (0.25, 0.32), "H": (1.1, 1.25)},
-        [
-            box((0, -0.4 * D, 0), (W, 0.6 * D, 0.5 * H), "wood"),
-            box((0, 0.4 * D, 0.6), (W, 0.6 * D, 0.06), "wood"),
-            box((0, 0.55 * D, 0.72), (0.92 * W, 0.4 * D, 0.005), "keys"),
-            *[box((x * (W - 0.05), 0.8 * D, 0), (0.03, 0.03, 0.3), "wood") for x in (-1, 1)],
-            *moved(stool(), (0, D + 0.35, -0.12)),
-        ],
-    ),
-    Template(
-        "table football",
-        {"W": (0.6, 0.7), "D": (0.35, 0.4), "H": (0.88, 0.95), "P": (0.42, 0.52)},
-        [
-            *legs(W, D, 0.7, 0.05, "dark"),
-            box((0, 0, 0.65), (W, D, 0.06), "dark"),
-            box((0, 0, 0.77), (0.92 * W, 0.9 * D, 0.003), "rug"),
-            *[box((0, y * D, 0.7), (W, 0.03, 0.5 * H - 0.35), "wood") for y in (-1, 1)],
-            *[box((x * W, 0, 0.7), (0.03, D, 0.5 * H - 0.35), "wood") for x in (-1, 1)],
-            *[
-                frustum(
-                    (x * W, 0, H - 0.07), (0.008, 0.008, D + 0.2), "metal", angles=UPRIGHT, anchor=0, spread=(0, 0.1, 0)
-                )
-                for x in (-0.75, -0.45, -0.15, 0.15, 0.45, 0.75)
-            ],
-        ],
-    ),
+    Template("fridge", {"W": (0.28, 0.35), "D": (0.28, 0.33), "H": (1.4, 2.0)}, [box((0, -0.02, 0), (W, D - 0.02,
+        0.5 * H), "metal"), box((0, D - 0.01, 0.02), (W, 0.02, 0.31 * H), "metal"), box((0, D - 0.01, 0.66 * H), (W,
+        0.02, 0.16 * H), "metal"), *[box((-0.85 * W, D + 0.03, z * H), (0.01, 0.012, 0.1 * H), "dark") for z in (0.4,
+        0.7)], box((0.2 * W, D + 0.011, 0.75 * H), (0.08, 0.001, 0.05 * H), "paper", keep=0.5)]),
+    Template("partition", {"W": (0.5, 0.9), "D": (0.03, 0.04), "H": (1.1, 1.7)}, [box((0, 0, 0.08), (W, 0.8 * D,
+        0.5 * H - 0.04), "fabric"), box((0, 0, H), (W, D, 0.015), "metal"), *[box((x * W, 0, 0), (0.02, D, 0.5 * H),
+        "metal") for x in (-1, 1)], *[box((x * W, 0, 0), (0.02, 0.2, 0.015), "metal") for x in (-0.9, 0.9)],
+        box((0.3 * W, D, 0.6 * H), (0.12, 0.002, 0.16), "paper", keep=0.5, spread=(0.4 * W, 0, 0.1 * H))]),
+    Template("pillar", {"W": (0.12, 0.3), "D": (0.12, 0.3), "H": (3.2, 3.2)}, [box((0, 0, 0), (W, D, 0.5 * H),
+        "paint")]),
+    Template("piano", {"W": (0.7, 0.75), "D": (0.25, 0.32), "H": (1.1, 1.25)}, [box((0, -0.4 * D, 0), (W, 0.6 * D,
+        0.5 * H), "wood"), box((0, 0.4 * D, 0.6), (W, 0.6 * D, 0.06), "wood"), box((0, 0.55 * D, 0.72), (0.92 * W,
+        0.4 * D, 0.005), "keys"), *[box((x * (W - 0.05), 0.8 * D, 0), (0.03, 0.03, 0.3), "wood") for x in (-1, 1)],
+        *moved(stool(), (0, D + 0.35, -0.12))]),
+    Template("table football", {"W": (0.6, 0.7), "D": (0.35, 0.4), "H": (0.88, 0.95), "P": (0.42, 0.52)}, [*legs(W, D,
+        0.7, 0.05, "dark"), box((0, 0, 0.65), (W, D, 0.06), "dark"), box((0, 0, 0.77), (0.92 * W, 0.9 * D, 0.003),
+        "rug"), *[box((0, y * D, 0.7), (W, 0.03, 0.5 * H - 0.35), "wood") for y in (-1, 1)], *[box((x * W, 0, 0.7),
+        (0.03, D, 0.5 * H - 0.35), "wood") for x in (-1, 1)], *[frustum((x * W, 0, H - 0.07), (0.008, 0.008, D + 0.2),
+        "metal", angles=UPRIGHT, anchor=0, spread=(0, 0.1, 0)) for x in (-0.75, -0.45, -0.15, 0.15, 0.45, 0.75)]]),
     Template("rug", {"W": (0.6, 1.5), "D": (0.5, 1.1), "H": (0.01, 0.01)}, [box((0, 0, 0), (W, D, 0.01), "rug")]),
-    Template(
-        "clothes rail",
-        {"W": (0.45, 0.7), "D": (0.2, 0.2), "H": (1.4, 1.6)},
-        [
-            *[frustum((x * W, 0, 0), (0.012, 0.012, 0.5 * H), "metal") for x in (-1, 1)],
-            frustum((0, 0, H), (0.012, 0.012, W), "metal", angles=(0, 1.5708, 0)),
-            *[
-                box(
-                    (x * W, 0, H - 0.05),
-                    (0.03, 0.2, 0.4),
-                    "clothes",
-                    anchor=-1,
-                    own=True,
-                    shrink=0.6,
-                    sway=(0, 0.05, 0.2),
-                )
-                for x in (-0.8, -0.6, -0.35, -0.1, 0.1, 0.35, 0.6, 0.8)
-            ],
-        ],
-    ),
-]
+    Template("clothes rail", {"W": (0.45, 0.7), "D": (0.2, 0.2), "H": (1.4, 1.6)}, [*[frustum((x * W, 0, 0), (0.012,
+        0.012, 0.5 * H), "metal") for x in (-1, 1)], frustum((0, 0, H), (0.012, 0.012, W), "metal", angles=(0, 1.5708,
+        0)), *[box((x * W, 0, H - 0.05), (0.03, 0.2, 0.4), "clothes", anchor=-1, own=True, shrink=0.6, sway=(0, 0.05,
+        0.2)) for x in (-0.8, -0.6, -0.35, -0.1, 0.1, 0.35, 0.6, 0.8)]]),
+]  # fmt: skip
 
 HANGING = [
     Template("poster", PICTURE, [box((0, 0, 0), (W, 0.004, 0.5 * H), "poster")], alike=0),
-    Template(
-        "picture",
-        PICTURE,
-        [box((0, 0, 0), (W, D, 0.5 * H), "trim"), box((0, D, 0.03), (W - 0.03, 0.004, 0.5 * H - 0.03), "poster")],
-        alike=0.2,
-    ),
-    Template(
-        "pictures",
-        {"W": (0.5, 0.9), "D": (0.02, 0.02), "H": (0.4, 0.6)},
-        [
-            part
-            for x in (-0.75, 0, 0.75)
-            for part in (
-                box((x * W, 0, 0), (0.28 * W, 0.012, 0.5 * H), "trim"),
-                box((x * W, 0.015, 0.02), (0.28 * W - 0.02, 0.003, 0.5 * H - 0.02), "poster", own=True),
-            )
-        ],
-        alike=0,
-    ),
-    Template(
-        "notes",
-        {"W": (0.3, 0.7), "D": (0.01, 0.01), "H": (0.5, 0.8)},
-        [
-            box((0, 0, 0), (W, 0.008, 0.5 * H), "cardboard", keep=0.6),
-            *[
-                box(
-                    (x * W, 0.012, z * H),
-                    (0.1, 0.001, 0.13),
-                    "paper",
-                    own=True,
-                    sway=(0, 0.1, 0),
-                    spread=(0.12 * W, 0, 0.05 * H),
-                    shrink=0.5,
-                    keep=0.8,
-                )
-                for x in (-0.6, 0, 0.6)
-                for z in (0.1, 0.55)
-            ],
-        ],
-    ),
-    Template(
-        "whiteboard",
-        {"W": (0.5, 1.1), "D": (0.02, 0.02), "H": (0.8, 1.2)},
-        [
-            box((0, 0, 0), (W, D, 0.5 * H), "metal"),
-            box((0, D, 0.02), (W - 0.02, 0.003, 0.5 * H - 0.02), "paper"),
-            box((0, 0.05, -0.02), (0.6 * W, 0.04, 0.01), "metal"),
-        ],
-    ),
-    Template(
-        "wall shelf",
-        {"W": (0.3, 0.7), "D": (0.1, 0.14), "H": (0.3, 0.4)},
-        [
-            box((0, 0, 0), (W, D, 0.012), "furniture"),
-            books(0.55 * W, (-0.2 * W, 0, 0.024), 0.09, 0.14),
-            frustum((0.75 * W, 0, 0.024), (0.05, 0.05, 0.09), "ceramic", (0.5, 1.4), keep=0.7),
-        ],
-    ),
-    Template(
-        "clock",
-        {"W": (0.12, 0.2), "D": (0.02, 0.02), "H": (0.3, 0.4)},
-        [
-            frustum((0, 0, 0), (W, W, 0.015), "trim", angles=UPRIGHT),
-            frustum((0, 0.016, 0.01), (0.9 * W, 0.9 * W, 0.003), "paper", angles=UPRIGHT),
-        ],
-    ),
+    Template("picture", PICTURE, [box((0, 0, 0), (W, D, 0.5 * H), "trim"), box((0, D, 0.03), (W - 0.03, 0.004,
+        0.5 * H - 0.03), "poster")], alike=0.2),
+    Template("pictures", {"W": (0.5, 0.9), "D": (0.02, 0.02), "H": (0.4, 0.6)}, [part for x in (-0.75, 0,
+        0.75) for part in (box((x * W, 0, 0), (0.28 * W, 0.012, 0.5 * H), "trim"), box((x * W, 0.015, 0.02),
+        (0.28 * W - 0.02, 0.003, 0.5 * H - 0.02), "poster", own=True))], alike=0),
+    Template("notes", {"W": (0.3, 0.7), "D": (0.01, 0.01), "H": (0.5, 0.8)}, [box((0, 0, 0), (W, 0.008, 0.5 * H),
+        "cardboard", keep=0.6), *[box((x * W, 0.012, z * H), (0.1, 0.001, 0.13), "paper", own=True, sway=(0, 0.1, 0),
+        spread=(0.12 * W, 0, 0.05 * H), shrink=0.5, keep=0.8) for x in (-0.6, 0, 0.6) for z in (0.1, 0.55)]]),
+    Template("whiteboard", {"W": (0.5, 1.1), "D": (0.02, 0.02), "H": (0.8, 1.2)}, [box((0, 0, 0), (W, D, 0.5 * H),
+        "metal"), box((0, D, 0.02), (W - 0.02, 0.003, 0.5 * H - 0.02), "paper"), box((0, 0.05, -0.02), (0.6 * W, 0.04,
+        0.01), "metal")]),
+    Template("wall shelf", {"W": (0.3, 0.7), "D": (0.1, 0.14), "H": (0.3, 0.4)}, [box((0, 0, 0), (W, D, 0.012),
+        "furniture"), books(0.55 * W, (-0.2 * W, 0, 0.024), 0.09, 0.14), frustum((0.75 * W, 0, 0.024), (0.05, 0.05,
+        0.09), "ceramic", (0.5, 1.4), keep=0.7)]),
+    Template("clock", {"W": (0.12, 0.2), "D": (0.02, 0.02), "H": (0.3, 0.4)}, [frustum((0, 0, 0), (W, W, 0.015),
+        "trim", angles=UPRIGHT), frustum((0, 0.016, 0.01), (0.9 * W, 0.9 * W, 0.003), "paper", angles=UPRIGHT)]),
     Template("hanging cupboard", {"W": (0.4, 0.9), "D": (0.16, 0.2), "H": (0.6, 0.8)}, cabinet(3)),
-    Template(
-        "switches",
-        {"W": (0.04, 0.08), "D": (0.01, 0.01), "H": (0.08, 0.08)},
-        [box((0, 0, 0), (W, D, 0.5 * H), "ceramic")],
-    ),
+    Template("switches", {"W": (0.04, 0.08), "D": (0.01, 0.01), "H": (0.08, 0.08)}, [box((0, 0, 0), (W, D, 0.5 * H),
+        "ceramic")]),
     Template("window", {"W": (0.4, 0.9), "D": (0.02, 0.02), "H": (1.1, 1.7)}, window(2), alike=0.9),
     Template("wide window", {"W": (0.9, 1.6), "D": (0.02, 0.02), "H": (1.1, 1.8)}, window(3), alike=0.9),
-    Template(
-        "curtained window", {"W": (0.45, 0.8), "D": (0.02, 0.02), "H": (1.2, 1.8)}, [*window(2), *curtains()], alike=0.9
-    ),
-]
+    Template("curtained window", {"W": (0.45, 0.8), "D": (0.02, 0.02), "H": (1.2, 1.8)}, [*window(2), *curtains()],
+        alike=0.9),
+]  # fmt: skip
 
 STANDING_AT_WALLS = [
     Template("door", {"W": (0.38, 0.48), "D": (0.02, 0.02), "H": (1.95, 2.15)}, door(), alike=0.8),
-    Template(
-        "radiator",
-        {"W": (0.4, 0.9), "D": (0.06, 0.06), "H": (0.6, 0.7)},
-        [
-            box((0, 0, 0.12), (W, 0.05, 0.5 * H - 0.06), "trim"),
-            *[box(((k / 4.5 - 1) * W, 0.05, 0.14), (0.03 * W, 0.015, 0.5 * H - 0.08), "trim") for k in range(10)],
-        ],
-        alike=0.9,
-    ),
-    Template(
-        "pipes",
-        {"W": (0.1, 0.4), "D": (0.05, 0.05), "H": (3.0, 3.0), "P": (0.015, 0.05)},
-        [
-            frustum((0, 0, 0), (P, P, 0.5 * H), "metal"),
-            frustum((W, 0, 0), (0.7 * P, 0.7 * P, 0.5 * H), "metal"),
-            frustum((0, 0, 0.3), (P, P, 0.7), "metal", angles=(0, 1.5708, 0)),
-        ],
-    ),
+    Template("radiator", {"W": (0.4, 0.9), "D": (0.06, 0.06), "H": (0.6, 0.7)}, [box((0, 0, 0.12), (W, 0.05,
+        0.5 * H - 0.06), "trim"), *[box(((k / 4.5 - 1) * W, 0.05, 0.14), (0.03 * W, 0.015, 0.5 * H - 0.08),
+        "trim") for k in range(10)]], alike=0.9),
+    Template("pipes", {"W": (0.1, 0.4), "D": (0.05, 0.05), "H": (3.0, 3.0), "P": (0.015, 0.05)}, [frustum((0, 0, 0),
+        (P, P, 0.5 * H), "metal"), frustum((W, 0, 0), (0.7 * P, 0.7 * P, 0.5 * H), "metal"), frustum((0, 0, 0.3), (P,
+        P, 0.7), "metal", angles=(0, 1.5708, 0))]),
     Template("glass wall", {"W": (1.0, 1.8), "D": (0.02, 0.02), "H": (2.2, 2.4)}, window(4)),
-    Template(
-        "curtain",
-        {"W": (0.4, 1.0), "D": (0.06, 0.06), "H": (2.0, 2.4)},
-        [frustum((x * W, 0, 0.02), (0.2 * W, 0.05, 0.5 * H), "curtain", (0.8, 1)) for x in (-0.8, -0.4, 0, 0.4, 0.8)],
-    ),
-]
+    Template("curtain", {"W": (0.4, 1.0), "D": (0.06, 0.06), "H": (2.0, 2.4)}, [frustum((x * W, 0, 0.02), (0.2 * W,
+        0.05, 0.5 * H), "curtain", (0.8, 1)) for x in (-0.8, -0.4, 0, 0.4, 0.8)]),
+]  # fmt: skip
 
 LAMPS = [
-    Template(
-        "ceiling panels",
-        {"W": (0.3, 1.2), "D": (0.15, 0.3), "H": (0.05, 0.05)},
-        [
-            box((0, 0, 0), (W, D, 0.02), "light", anchor=-1),
-            box((0, 2.5, 0), (W, D, 0.02), "light", anchor=-1, keep=0.6),
-        ],
-    ),
-    Template(
-        "pendant",
-        {"W": (0.1, 0.3), "D": (0.1, 0.3), "H": (0.5, 1.0)},
-        [
-            frustum((0, 0, 0), (0.006, 0.006, 0.5 * H), "dark", anchor=-1),
-            frustum((0, 0, -H), (W, W, 0.6 * W), "light", (0.2, 0.8), anchor=0),
-        ],
-    ),
-    Template(
-        "globe lamp",
-        {"W": (0.12, 0.25), "D": (0.12, 0.25), "H": (0.2, 0.2)},
-        [ellipsoid((0, 0, -0.02), (W, W, 0.6 * W), "light", anchor=-1)],
-    ),
-    Template(
-        "track",
-        {"W": (0.8, 1.8), "D": (0.05, 0.05), "H": (0.3, 0.3)},
-        [
-            box((0, 0, 0), (W, 0.02, 0.02), "dark", anchor=-1),
-            *[
-                frustum((x * W, 0, -0.12), (0.045, 0.045, 0.08), "dark", sway=(0.6, 0.6, 0), anchor=0)
-                for x in (-0.8, -0.3, 0.3, 0.8)
-            ],
-        ],
-    ),
-    Template(
-        "hanging plant",
-        {"W": (0.12, 0.12), "D": (0.12, 0.12), "H": (0.9, 0.9)},
-        [
-            frustum((0, 0, -0.7), (0.08, 0.08, 0.08), "ceramic", (1.2, 1.5)),
-            frustum((0, 0, 0), (0.004, 0.004, 0.3), "dark", anchor=-1),
-            *leaves(6, (0, 0, -0.65), (0.15, 0.15, 0.2), 0.14),
-        ],
-    ),
-]
+    Template("ceiling panels", {"W": (0.3, 1.2), "D": (0.15, 0.3), "H": (0.05, 0.05)}, [box((0, 0, 0), (W, D, 0.02),
+        "light", anchor=-1), box((0, 2.5, 0), (W, D, 0.02), "light", anchor=-1, keep=0.6)]),
+    Template("pendant", {"W": (0.1, 0.3), "D": (0.1, 0.3), "H": (0.5, 1.0)}, [frustum((0, 0, 0), (0.006, 0.006,
+        0.5 * H), "dark", anchor=-1), frustum((0, 0, -H), (W, W, 0.6 * W), "light", (0.2, 0.8), anchor=0)]),
+    Template("globe lamp", {"W": (0.12, 0.25), "D": (0.12, 0.25), "H": (0.2, 0.2)}, [ellipsoid((0, 0, -0.02), (W, W,
+        0.6 * W), "light", anchor=-1)]),
+    Template("track", {"W": (0.8, 1.8), "D": (0.05, 0.05), "H": (0.3, 0.3)}, [box((0, 0, 0), (W, 0.02, 0.02), "dark",
+        anchor=-1), *[frustum((x * W, 0, -0.12), (0.045, 0.045, 0.08), "dark", sway=(0.6, 0.6, 0),
+        anchor=0) for x in (-0.8, -0.3, 0.3, 0.8)]]),
+    Template("hanging plant", {"W": (0.12, 0.12), "D": (0.12, 0.12), "H": (0.9, 0.9)}, [frustum((0, 0, -0.7), (0.08,
+        0.08, 0.08), "ceramic", (1.2, 1.5)), frustum((0, 0, 0), (0.004, 0.004, 0.3), "dark", anchor=-1), *leaves(6, (0,
+        0, -0.65), (0.15, 0.15, 0.2), 0.14)]),
+]  # fmt: skip
 
 INDOORS = [*FLOORS, *FURNITURE, *HANGING, *STANDING_AT_WALLS, *LAMPS]

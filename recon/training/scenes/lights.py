@@ -66,8 +66,8 @@ def draw_lights(draw: Draw, walled: Tensor, centre: Tensor, half_size: Tensor, e
         torch.where(dusk, draw.uniform(scenes, high=0.5), blueness * draw.uniform(scenes, high=0.6)),
         sky * draw.uniform(scenes, low=0.9, high=1.3),
     )
-    hazy = torch.where(walled, 0.03, 0.25)
-    haze = draw.chance(hazy, scenes) * draw.uniform(scenes) ** 2 * 0.5 / extent.clamp_min(1)
+    hazy = torch.where(walled, 0.03, 0.2)
+    haze = draw.chance(hazy, scenes) * draw.uniform(scenes) ** 2 * 0.25 / extent.clamp_min(1)
     clouds = torch.where(overcast, draw.uniform(scenes), draw.uniform(scenes) * draw.chance(0.6, scenes))
 
     inside = walled[:, None]

@@ -242,225 +242,78 @@ SMALL = {"W": (0.05, 0.16), "D": (0.05, 0.14), "H": (0.08, 0.3)}
 
 THINGS = [
     Template("bottle", {"W": (0.03, 0.05), "D": (0.03, 0.05), "H": (0.2, 0.34)}, bottle(W, H), alike=0.3),
-    Template(
-        "cup",
-        {"W": (0.035, 0.06), "D": (0.035, 0.06), "H": (0.07, 0.14)},
-        [
-            frustum((0, 0, 0), (W, W, 0.5 * H), "ceramic", (0.9, 1.3)),
-            frustum((0, 0, 0.96 * H), (0.85 * W, 0.85 * W, 0.025 * H), "dark", (1, 1.1)),
-            box((1.2 * W, 0, 0.3 * H), (0.3 * W, 0.006, 0.25 * H), "ceramic", keep=0.7),
-        ],
-        alike=0.4,
-    ),
-    Template(
-        "can",
-        {"W": (0.03, 0.06), "D": (0.03, 0.06), "H": (0.08, 0.2)},
-        [frustum((0, 0, 0), (W, W, 0.47 * H), "package"), frustum((0, 0, 0.94 * H), (W, W, 0.02 * H), "metal")],
-        alike=0.3,
-    ),
+    Template("cup", {"W": (0.035, 0.06), "D": (0.035, 0.06), "H": (0.07, 0.14)}, [frustum((0, 0, 0), (W, W, 0.5 * H),
+        "ceramic", (0.9, 1.3)), frustum((0, 0, 0.96 * H), (0.85 * W, 0.85 * W, 0.025 * H), "dark", (1, 1.1)),
+        box((1.2 * W, 0, 0.3 * H), (0.3 * W, 0.006, 0.25 * H), "ceramic", keep=0.7)], alike=0.4),
+    Template("can", {"W": (0.03, 0.06), "D": (0.03, 0.06), "H": (0.08, 0.2)}, [frustum((0, 0, 0), (W, W, 0.47 * H),
+        "package"), frustum((0, 0, 0.94 * H), (W, W, 0.02 * H), "metal")], alike=0.3),
     Template("package", SMALL, [box((0, 0, 0), (W, D, 0.5 * H), "package")], alike=0.2),
     Template("packages", {"W": (0.1, 0.25), "D": (0.08, 0.2), "H": (0.15, 0.5)}, pile("package", 4), alike=0.1),
     Template("cartons", {"W": (0.15, 0.4), "D": (0.15, 0.35), "H": (0.4, 1.4)}, pile("cardboard", 4), alike=0.2),
     Template("book pile", {"W": (0.09, 0.16), "D": (0.07, 0.12), "H": (0.06, 0.25)}, pile("cover", 7), alike=0.1),
     Template("ball", {"W": (0.03, 0.16), "D": (0.03, 0.16), "H": (0.06, 0.3)}, sphere("toy"), alike=0.2),
-    Template(
-        "globe",
-        {"W": (0.1, 0.2), "D": (0.1, 0.2), "H": (0.35, 0.5)},
-        [
-            frustum((0, 0, 0), (0.6 * W, 0.6 * W, 0.01), "wood"),
-            frustum((0, 0, 0), (0.01, 0.01, 0.06), "metal"),
-            ellipsoid((0, 0, 0.06), (W, W, W), "poster"),
-        ],
-    ),
-    Template(
-        "fruit bowl",
-        {"W": (0.1, 0.18), "D": (0.1, 0.18), "H": (0.1, 0.18)},
-        [
-            frustum((0, 0, 0), (0.6 * W, 0.6 * W, 0.25 * H), "ceramic", (1.4, 1.8)),
-            *[
-                ellipsoid((x * W, y * W, 0.45 * H), (0.3 * W, 0.3 * W, 0.3 * W), "fruit", own=True, shrink=0.8)
-                for x, y in ((0.4, 0), (-0.3, 0.35), (-0.2, -0.4), (0.1, 0.1))
-            ],
-        ],
-    ),
+    Template("globe", {"W": (0.1, 0.2), "D": (0.1, 0.2), "H": (0.35, 0.5)}, [frustum((0, 0, 0), (0.6 * W, 0.6 * W,
+        0.01), "wood"), frustum((0, 0, 0), (0.01, 0.01, 0.06), "metal"), ellipsoid((0, 0, 0.06), (W, W, W),
+        "poster")]),
+    Template("fruit bowl", {"W": (0.1, 0.18), "D": (0.1, 0.18), "H": (0.1, 0.18)}, [frustum((0, 0, 0), (0.6 * W,
+        0.6 * W, 0.25 * H), "ceramic", (1.4, 1.8)), *[ellipsoid((x * W, y * W, 0.45 * H), (0.3 * W, 0.3 * W, 0.3 * W),
+        "fruit", own=True, shrink=0.8) for x, y in ((0.4, 0), (-0.3, 0.35), (-0.2, -0.4), (0.1, 0.1))]]),
     Template("toy car", {"W": (0.08, 0.22), "D": (0.04, 0.09), "H": (0.06, 0.14)}, toy_car(), alike=0.3),
     Template("doll", {"W": (0.05, 0.1), "D": (0.04, 0.08), "H": (0.18, 0.4)}, figure(), alike=0.2),
     Template("statue", {"W": (0.08, 0.25), "D": (0.08, 0.25), "H": (0.3, 0.9)}, statue("statue"), alike=0.1),
     Template("monument", {"W": (0.4, 1.1), "D": (0.4, 1.1), "H": (1.8, 4.5)}, statue("statue"), alike=0.1),
     Template("contraption", {"W": (0.1, 0.3), "D": (0.1, 0.3), "H": (0.2, 0.6)}, statue("anything"), alike=0.1),
     Template("trunk", {"W": (0.25, 0.6), "D": (0.25, 0.6), "H": (1.2, 2.4)}, trunk(), alike=0.1),
-    Template(
-        "model house",
-        {"W": (0.1, 0.3), "D": (0.1, 0.25), "H": (0.15, 0.4)},
-        [
-            box((0, 0, 0), (W, D, 0.35 * H), "facade"),
-            box((0, 0.5 * D, 0.8 * H), (1.1 * W, 0.7 * D, 0.03 * H), "roof", angles=(-0.6, 0, 0), anchor=0),
-            box((0, -0.5 * D, 0.8 * H), (1.1 * W, 0.7 * D, 0.03 * H), "roof", angles=(0.6, 0, 0), anchor=0),
-            *[box((x * W, 1.0 * D, 0.25 * H), (0.16 * W, 0.01, 0.14 * H), "pane") for x in (-0.55, 0, 0.55)],
-            box((0.5 * W, 0, 0.8 * H), (0.1 * W, 0.1 * W, 0.2 * H), "masonry", keep=0.6),
-        ],
-    ),
-    Template(
-        "pot plant",
-        {"W": (0.06, 0.14), "D": (0.06, 0.14), "H": (0.2, 0.6), "P": (0.06, 0.14)},
-        [
-            frustum((0, 0, 0), (0.75 * W, 0.75 * W, W), "ceramic", (1.1, 1.4)),
-            frustum((0, 0, W), (0.01, 0.01, 0.3 * H), "leaf"),
-            *leaves(5, (0, 0, 2 * W + 0.4 * H), (W, W, 0.35 * H), P),
-            *fronds(4, (0, 0, 2 * W), 0.35 * H, 0.3 * W),
-        ],
-        alike=0.3,
-    ),
-    Template(
-        "flowers",
-        {"W": (0.05, 0.08), "D": (0.05, 0.08), "H": (0.3, 0.5), "P": (0.05, 0.12)},
-        [
-            frustum((0, 0, 0), (0.8 * W, 0.8 * W, 0.25 * H), "glass", (0.7, 1.4)),
-            *leaves(3, (0, 0, 0.65 * H), (1.2 * W, 1.2 * W, 0.12 * H), P),
-            *leaves(3, (0, 0, 0.85 * H), (1.5 * W, 1.5 * W, 0.12 * H), 0.7 * P, "blossom"),
-        ],
-    ),
-    Template(
-        "camera",
-        {"W": (0.05, 0.08), "D": (0.03, 0.05), "H": (0.08, 0.12), "P": (0.025, 0.045)},
-        [
-            box((0, -0.2 * D, 0), (W, 0.6 * D, 0.42 * H), "dark"),
-            box((0, 0, 0.84 * H), (0.3 * W, 0.3 * D, 0.07 * H), "dark"),
-            frustum((0, D, 0.1 * H), (P, P, D), "dark", angles=UPRIGHT),
-            frustum((0, 2 * D, 0.15 * H), (0.8 * P, 0.8 * P, 0.1 * D), "glass", angles=UPRIGHT),
-        ],
-    ),
-    Template(
-        "shoe",
-        {"W": (0.12, 0.15), "D": (0.04, 0.06), "H": (0.1, 0.14)},
-        [
-            box((0, 0, 0), (W, D, 0.08 * H), "ceramic"),
-            ellipsoid((0.3 * W, 0, 0.1 * H), (0.7 * W, D, 0.25 * H), "clothes"),
-            frustum((-0.5 * W, 0, 0.1 * H), (0.45 * W, 0.9 * D, 0.45 * H), "clothes", (0.7, 0.9)),
-        ],
-    ),
-    Template(
-        "mug of pens",
-        {"W": (0.04, 0.05), "D": (0.04, 0.05), "H": (0.18, 0.22)},
-        [
-            frustum((0, 0, 0), (W, W, 0.28 * H), "plastic"),
-            *[
-                frustum(
-                    (0, 0, 0.1 * H),
-                    (0.004, 0.004, 0.42 * H),
-                    "toy",
-                    sway=(0.25, 0.25, 0),
-                    spread=(0.3 * W, 0.3 * W, ZERO),
-                    own=True,
-                )
-                for _ in range(4)
-            ],
-        ],
-    ),
-    Template(
-        "laptop",
-        {"W": (0.15, 0.19), "D": (0.11, 0.13), "H": (0.2, 0.24)},
-        [
-            box((0, 0, 0), (W, D, 0.008), "metal"),
-            box((0, 0.2 * D, 0.016), (0.9 * W, 0.5 * D, 0.001), "keys"),
-            box((0, -1.15 * D, 0.45 * H), (W, 0.005, 0.5 * H), "metal", angles=(0.3, 0, 0), anchor=0),
-            box((0, -1.1 * D, 0.46 * H), (0.93 * W, 0.005, 0.45 * H), "lit screen", angles=(0.3, 0, 0), anchor=0),
-        ],
-    ),
+    Template("model house", {"W": (0.1, 0.3), "D": (0.1, 0.25), "H": (0.15, 0.4)}, [box((0, 0, 0), (W, D, 0.35 * H),
+        "facade"), box((0, 0.5 * D, 0.8 * H), (1.1 * W, 0.7 * D, 0.03 * H), "roof", angles=(-0.6, 0, 0), anchor=0),
+        box((0, -0.5 * D, 0.8 * H), (1.1 * W, 0.7 * D, 0.03 * H), "roof", angles=(0.6, 0, 0), anchor=0), *[box((x * W,
+        1.0 * D, 0.25 * H), (0.16 * W, 0.01, 0.14 * H), "pane") for x in (-0.55, 0, 0.55)], box((0.5 * W, 0, 0.8 * H),
+        (0.1 * W, 0.1 * W, 0.2 * H), "masonry", keep=0.6)]),
+    Template("pot plant", {"W": (0.06, 0.14), "D": (0.06, 0.14), "H": (0.2, 0.6), "P": (0.06, 0.14)}, [frustum((0, 0,
+        0), (0.75 * W, 0.75 * W, W), "ceramic", (1.1, 1.4)), frustum((0, 0, W), (0.01, 0.01, 0.3 * H), "leaf"),
+        *leaves(5, (0, 0, 2 * W + 0.4 * H), (W, W, 0.35 * H), P), *fronds(4, (0, 0, 2 * W), 0.35 * H, 0.3 * W)],
+        alike=0.3),
+    Template("flowers", {"W": (0.05, 0.08), "D": (0.05, 0.08), "H": (0.3, 0.5), "P": (0.05, 0.12)}, [frustum((0, 0, 0),
+        (0.8 * W, 0.8 * W, 0.25 * H), "glass", (0.7, 1.4)), *leaves(3, (0, 0, 0.65 * H), (1.2 * W, 1.2 * W, 0.12 * H),
+        P), *leaves(3, (0, 0, 0.85 * H), (1.5 * W, 1.5 * W, 0.12 * H), 0.7 * P, "blossom")]),
+    Template("camera", {"W": (0.05, 0.08), "D": (0.03, 0.05), "H": (0.08, 0.12), "P": (0.025, 0.045)}, [box((0,
+        -0.2 * D, 0), (W, 0.6 * D, 0.42 * H), "dark"), box((0, 0, 0.84 * H), (0.3 * W, 0.3 * D, 0.07 * H), "dark"),
+        frustum((0, D, 0.1 * H), (P, P, D), "dark", angles=UPRIGHT), frustum((0, 2 * D, 0.15 * H), (0.8 * P, 0.8 * P,
+        0.1 * D), "glass", angles=UPRIGHT)]),
+    Template("shoe", {"W": (0.12, 0.15), "D": (0.04, 0.06), "H": (0.1, 0.14)}, [box((0, 0, 0), (W, D, 0.08 * H),
+        "ceramic"), ellipsoid((0.3 * W, 0, 0.1 * H), (0.7 * W, D, 0.25 * H), "clothes"), frustum((-0.5 * W, 0,
+        0.1 * H), (0.45 * W, 0.9 * D, 0.45 * H), "clothes", (0.7, 0.9))]),
+    Template("mug of pens", {"W": (0.04, 0.05), "D": (0.04, 0.05), "H": (0.18, 0.22)}, [frustum((0, 0, 0), (W, W,
+        0.28 * H), "plastic"), *[frustum((0, 0, 0.1 * H), (0.004, 0.004, 0.42 * H), "toy", sway=(0.25, 0.25, 0),
+        spread=(0.3 * W, 0.3 * W, ZERO), own=True) for _ in range(4)]]),
+    Template("laptop", {"W": (0.15, 0.19), "D": (0.11, 0.13), "H": (0.2, 0.24)}, [box((0, 0, 0), (W, D, 0.008),
+        "metal"), box((0, 0.2 * D, 0.016), (0.9 * W, 0.5 * D, 0.001), "keys"), box((0, -1.15 * D, 0.45 * H), (W, 0.005,
+        0.5 * H), "metal", angles=(0.3, 0, 0), anchor=0), box((0, -1.1 * D, 0.46 * H), (0.93 * W, 0.005, 0.45 * H),
+        "lit screen", angles=(0.3, 0, 0), anchor=0)]),
     Template("monitor", {"W": (0.2, 0.34), "D": (0.09, 0.09), "H": (0.5, 0.55)}, monitor(W)),
-    Template(
-        "teapot",
-        {"W": (0.07, 0.11), "D": (0.07, 0.11), "H": (0.14, 0.22)},
-        [
-            ellipsoid((0, 0, 0), (W, W, 0.4 * H), "ceramic"),
-            frustum((0, 0, 0.75 * H), (0.4 * W, 0.4 * W, 0.05 * H), "ceramic"),
-            frustum((W, 0, 0.45 * H), (0.2 * W, 0.2 * W, 0.2 * H), "ceramic", (0.4, 0.6), angles=(0, 0.8, 0), anchor=0),
-            ellipsoid((0, 0, 0.85 * H), (0.12 * W, 0.12 * W, 0.06 * H), "ceramic"),
-        ],
-    ),
-    Template(
-        "table lamp",
-        {"W": (0.09, 0.16), "D": (0.09, 0.16), "H": (0.3, 0.6)},
-        [
-            frustum((0, 0, 0), (0.6 * W, 0.6 * W, 0.02 * H), "metal"),
-            frustum((0, 0, 0.04 * H), (0.012, 0.012, 0.3 * H), "metal"),
-            frustum((0, 0, 0.6 * H), (W, W, 0.2 * H), "light", (0.5, 0.9), keep=0.5),
-            frustum((0, 0, 0.598 * H), (1.01 * W, 1.01 * W, 0.203 * H), "fabric", (0.5, 0.9)),
-        ],
-    ),
-    Template(
-        "bag",
-        {"W": (0.15, 0.25), "D": (0.08, 0.14), "H": (0.3, 0.5)},
-        [
-            ellipsoid((0, 0, 0), (W, D, 0.45 * H), "clothes"),
-            box((0, 0.1 * D, 0.1 * H), (0.75 * W, D, 0.28 * H), "clothes"),
-            box((0, 0, 0.86 * H), (0.3 * W, 0.01, 0.06 * H), "dark"),
-        ],
-        alike=0.2,
-    ),
-    Template(
-        "crate",
-        {"W": (0.15, 0.35), "D": (0.12, 0.28), "H": (0.15, 0.4)},
-        [
-            box((0, 0, 0), (W, D, 0.02 * H), "wood"),
-            *[box((0, y * D, 0), (W, 0.01, 0.5 * H), "wood") for y in (-1, 1)],
-            *[box((x * W, 0, 0), (0.01, D, 0.5 * H), "wood") for x in (-1, 1)],
-            *[
-                ellipsoid((x * W, 0, 0.3 * H), (0.4 * W, 0.6 * D, 0.25 * H), "fruit", own=True, keep=0.7, shrink=0.7)
-                for x in (-0.5, 0.5)
-            ],
-        ],
-    ),
-    Template(
-        "table setting", {"W": (0.2, 0.2), "D": (0.15, 0.15), "H": (0.1, 0.1)}, on_top(0.2, 0.15, 0, 0.7), alike=0
-    ),
-    Template(
-        "cloth",
-        {"W": (0.2, 0.6), "D": (0.2, 0.5), "H": (0.02, 0.02), "U": (0.004, 0.01)},
-        [box((0, 0, 0), (W, D, U), "rug")],
-        alike=0,
-    ),
-    Template(
-        "stacks",
-        {"W": (0.15, 0.5), "D": (0.15, 0.5), "H": (0.3, 1.2), "Q": (0.1, 0.3)},
-        [
-            box((0, 0, 0), (W, D, 0.25 * H), "anything", own=True, shrink=0.5),
-            *[
-                part
-                for k in range(3)
-                for part in (
-                    ellipsoid(
-                        (0, 0, 0),
-                        (Q, Q, 0.2 * H),
-                        "anything",
-                        own=True,
-                        shrink=0.3,
-                        spread=(2 * W, 2 * D, ZERO),
-                        keep=0.6,
-                    ),
-                    frustum(
-                        (0, 0, 0),
-                        (Q, Q, 0.4 * H),
-                        "anything",
-                        (0, 1.5),
-                        own=True,
-                        shrink=0.3,
-                        spread=(2 * W, 2 * D, ZERO),
-                        keep=0.6,
-                    ),
-                    box(
-                        (0, 0, 0),
-                        (Q, Q, 0.3 * H),
-                        "anything",
-                        own=True,
-                        shrink=0.3,
-                        sway=(0, 0, 3),
-                        spread=(2 * W, 2 * D, ZERO),
-                        keep=0.7,
-                    ),
-                )
-            ],
-        ],
-        alike=0,
-    ),
-]
+    Template("teapot", {"W": (0.07, 0.11), "D": (0.07, 0.11), "H": (0.14, 0.22)}, [ellipsoid((0, 0, 0), (W, W,
+        0.4 * H), "ceramic"), frustum((0, 0, 0.75 * H), (0.4 * W, 0.4 * W, 0.05 * H), "ceramic"), frustum((W, 0,
+        0.45 * H), (0.2 * W, 0.2 * W, 0.2 * H), "ceramic", (0.4, 0.6), angles=(0, 0.8, 0), anchor=0), ellipsoid((0, 0,
+        0.85 * H), (0.12 * W, 0.12 * W, 0.06 * H), "ceramic")]),
+    Template("table lamp", {"W": (0.09, 0.16), "D": (0.09, 0.16), "H": (0.3, 0.6)}, [frustum((0, 0, 0), (0.6 * W,
+        0.6 * W, 0.02 * H), "metal"), frustum((0, 0, 0.04 * H), (0.012, 0.012, 0.3 * H), "metal"), frustum((0, 0,
+        0.6 * H), (W, W, 0.2 * H), "light", (0.5, 0.9), keep=0.5), frustum((0, 0, 0.598 * H), (1.01 * W, 1.01 * W,
+        0.203 * H), "fabric", (0.5, 0.9))]),
+    Template("bag", {"W": (0.15, 0.25), "D": (0.08, 0.14), "H": (0.3, 0.5)}, [ellipsoid((0, 0, 0), (W, D, 0.45 * H),
+        "clothes"), box((0, 0.1 * D, 0.1 * H), (0.75 * W, D, 0.28 * H), "clothes"), box((0, 0, 0.86 * H), (0.3 * W,
+        0.01, 0.06 * H), "dark")], alike=0.2),
+    Template("crate", {"W": (0.15, 0.35), "D": (0.12, 0.28), "H": (0.15, 0.4)}, [box((0, 0, 0), (W, D, 0.02 * H),
+        "wood"), *[box((0, y * D, 0), (W, 0.01, 0.5 * H), "wood") for y in (-1, 1)], *[box((x * W, 0, 0), (0.01, D,
+        0.5 * H), "wood") for x in (-1, 1)], *[ellipsoid((x * W, 0, 0.3 * H), (0.4 * W, 0.6 * D, 0.25 * H), "fruit",
+        own=True, keep=0.7, shrink=0.7) for x in (-0.5, 0.5)]]),
+    Template("table setting", {"W": (0.2, 0.2), "D": (0.15, 0.15), "H": (0.1, 0.1)}, on_top(0.2, 0.15, 0, 0.7),
+        alike=0),
+    Template("cloth", {"W": (0.2, 0.6), "D": (0.2, 0.5), "H": (0.02, 0.02), "U": (0.004, 0.01)}, [box((0, 0, 0), (W, D,
+        U), "rug")], alike=0),
+    Template("stacks", {"W": (0.15, 0.5), "D": (0.15, 0.5), "H": (0.3, 1.2), "Q": (0.1, 0.3)}, [box((0, 0, 0), (W, D,
+        0.25 * H), "anything", own=True, shrink=0.5), *[part for k in range(3) for part in (ellipsoid((0, 0, 0), (Q, Q,
+        0.2 * H), "anything", own=True, shrink=0.3, spread=(2 * W, 2 * D, ZERO), keep=0.6), frustum((0, 0, 0), (Q, Q,
+        0.4 * H), "anything", (0, 1.5), own=True, shrink=0.3, spread=(2 * W, 2 * D, ZERO), keep=0.6), box((0, 0, 0),
+        (Q, Q, 0.3 * H), "anything", own=True, shrink=0.3, sway=(0, 0, 3), spread=(2 * W, 2 * D, ZERO), keep=0.7))]],
+        alike=0),
+]  # fmt: skip
