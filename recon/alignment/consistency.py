@@ -20,6 +20,8 @@ LEAST_TOLERANCE, MOST_TOLERANCE = 0.01, 0.04  # between these bounds of log-dept
 ENOUGH = 3  # views that confirm a point; more add nothing
 MATCHING_DEVIATION = 0.3  # pixels: how well windows are matched
 PRIOR_DEVIATION = 0.1  # of log-depth: where matching is less certain than this, it says little
+NEARLY_SAME = 0.15  # of log-depth: surfaces of two views that are probably one
+UNCONFIRMED = 0.1  # the belief in depth that nothing confirms
 IN_FRONT = 0.08  # of log-depth: a point so far before a surface hides it
 
 
@@ -96,9 +98,38 @@ def confirm(view: Stereo, others: Sequence[Stereo]) -> np.ndarray:
     return np.where((view.score > LEAST_SCORE) & (votes > 0), belief, 0).astype(np.float32)
 
 
-def confirmed_share(view: Stereo, belief: np.ndarray) -> float:
-    """Of the places where a view matches others, the share that their own depth confirms: small by chance."""
-    return float((belief > 0).sum() / max((view.score > LEAST_SCORE).sum(), 1))
+def agreement(view: Stereo, belief: np.ndarray) -> float:
+    """The mean belief in the places where a view matches others: below 0.09 where cameras are 2 degrees off."""
+    return float(belief.sum() / max((view.score > LEAST_SCORE).sum(), 1))
+
+
+def pull(
+    shot: Shot, inverse: np.ndarray, others: Sequence[tuple[Shot, np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where other views would have a view's surface: a change ``[h,w]`` of the logarithm of its inverse depth.
+
+    Only surfaces that are nearly the same pull. So those that no match confirms come to lie together too.
+
+    Args:
+        shot: the view.
+        inverse: ``[h,w]``, its inverse depth.
+        others: views with their inverse depth and the belief in it.
+
+    Returns:
+        The change and its weight.
+    """
+    change, weight = np.zeros_like(inverse), np.zeros_like(inverse)
+    for other, other_inverse, belief in others:
+        x, y, ratio = Warp(shot, other)(inverse)
+        there, share = (
+            cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+            for values in (other_inverse, belief + np.float32(UNCONFIRMED))
+        )
+        difference = np.log(np.maximum(there * ratio / inverse, np.float32(1e-6)))
+        share = share / (1 + (difference / np.float32(NEARLY_SAME)) ** 2) ** 2
+        change += share * difference
+        weight += share
+    return change / np.maximum(weight, np.float32(1e-6)), weight
 
 
 def seen_through(shot: Shot, inverse: np.ndarray, others: Sequence[tuple[Shot, np.ndarray, np.ndarray]]) -> np.ndarray:

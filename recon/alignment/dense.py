@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from recon import geometry
-from recon.alignment.consistency import Stereo, choose_sources, confirm, confirmed_share, seen_through
+from recon.alignment.consistency import Stereo, agreement, choose_sources, confirm, pull, seen_through
 from recon.alignment.screened import spread
 from recon.alignment.sweep import Shot, Warp, correlation_volume, semi_global
 from recon.scene import Frame, Scene
@@ -32,7 +32,8 @@ EDGE_COLOUR = 30.0  # grey levels, summed over the channels, between neighbours:
 LINK_COLOUR, LINK_JUMP = 20.0, 0.05  # the same and, of log-depth, an edge of the prior, where the correction may jump
 LEAST_LINK = 0.02
 PATIENCE = 1e-5  # the weight of no correction
-CHANCE = 0.3  # the share of matched pixels that other views may confirm though cameras are wrong
+CHANCE = 0.09  # the `agreement` that wrong cameras may have
+PULL = 0.3  # times the weight of a match, the weight of other views' depth where nothing matches
 CONTRADICTED = 0.1  # times the confidence
 BELIEF = 0.1  # where views are taken to agree
 SAMPLE = 16  # of so many pixels one is asked for the usual confidence
@@ -68,26 +69,41 @@ def densify(scene: Scene) -> Generator[tuple[float, str], None, tuple[int, ...]]
             yield 0.7 * len(stereos) / count, f"Compared {frames[trusted[len(stereos)]].name} with other views"
             stereos.append(stereo)
         beliefs = list(pool.map(lambda i: confirm(stereos[i], [stereos[j] for j in sources[i]]), everyone))
-        refined = [i for i in everyone if confirmed_share(stereos[i], beliefs[i]) > CHANCE]
+        refined = [i for i in everyone if agreement(stereos[i], beliefs[i]) > CHANCE]
         if not refined:
             return ()
         yield 0.75, "Fitting depth to what views agree on"
-        fused = dict(
-            zip(refined, pool.map(lambda i: fuse(shots[i], priors[i], stereos[i], beliefs[i]), refined), strict=True)
-        )
+
+        def bend(i: int) -> np.ndarray:
+            return fuse(shots[i], priors[i], stereos[i].inverse, beliefs[i])
+
+        fused = dict(zip(refined, pool.map(bend, refined), strict=True))
         yield 0.8, "Fitting depth to what views agree on"
+
+        def others(i: int) -> list[tuple[Shot, np.ndarray, np.ndarray]]:
+            return [
+                (shots[j], fused[j], beliefs[j]) for j in refined if j in sources[i] or (i in sources[j] and i != j)
+            ]
+
+        def join(i: int) -> np.ndarray:
+            change, weight = pull(shots[i], fused[i], others(i))
+            matched = beliefs[i] > 0
+            wanted = np.where(matched, stereos[i].inverse, fused[i] * np.exp(change))
+            return fuse(shots[i], priors[i], wanted, np.where(matched, beliefs[i], PULL * weight))
+
+        fused = dict(zip(refined, pool.map(join, refined), strict=True))
+        yield 0.85, "Fitting depth to what views agree on"
 
         level = float(np.median(np.concatenate([frame.confidence[frame.known()][::SAMPLE] for frame in frames])))
         for frame in frames:
             frame.confidence = frame.confidence / (frame.confidence + np.float32(level))
 
         def finish(i: int) -> None:
-            others = [(shots[j], fused[j], beliefs[j]) for j in sources[i] if j in fused]
-            hides = seen_through(shots[i], fused[i], others) & (beliefs[i] == 0)
+            hides = seen_through(shots[i], fused[i], others(i)) & (beliefs[i] == 0)
             write(frames[trusted[i]], fused[i], beliefs[i], hides)
 
         for done, (i, _) in enumerate(zip(refined, pool.map(finish, refined), strict=True)):
-            yield 0.8 + 0.2 * (done + 1) / len(refined), f"Refined {frames[trusted[i]].name}"
+            yield 0.85 + 0.15 * (done + 1) / len(refined), f"Refined {frames[trusted[i]].name}"
     return tuple(range(len(frames)))
 
 
@@ -138,15 +154,15 @@ def match(shot: Shot, prior: np.ndarray, sources: Sequence[Shot]) -> Stereo:
     return Stereo(shot, (prior * np.exp(correction)).astype(np.float32), np.where(best == inner, score, 0), movement)
 
 
-def fuse(shot: Shot, prior: np.ndarray, stereo: Stereo, belief: np.ndarray) -> np.ndarray:
-    """``[h,w]`` inverse depth: the prior, its logarithm corrected smoothly to what is believed of ``stereo``."""
+def fuse(shot: Shot, prior: np.ndarray, inverse: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    """``[h,w]`` inverse depth: the prior, its logarithm corrected smoothly to what is believed of ``inverse``."""
     logarithm = np.log(prior)
     links = [
         shot.likeness(axis, LINK_COLOUR) / (1 + (np.diff(logarithm, axis=axis) / LINK_JUMP) ** 2) + LEAST_LINK
         for axis in (0, 1)
     ]
-    wanted = np.log(stereo.inverse) - logarithm
-    correction = spread(np.where(belief > 0, wanted, 0), belief + np.float32(PATIENCE), (links[0], links[1]))
+    wanted = np.where(belief > 0, np.log(inverse) - logarithm, 0)
+    correction = spread(wanted, (belief + PATIENCE).astype(np.float32), (links[0], links[1]))
     return prior * np.exp(correction)
 
 

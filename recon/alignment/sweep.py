@@ -99,16 +99,10 @@ class Windows:
         total = np.zeros_like(other)
         for side, mean, certainty in zip(WINDOWS, self.means, self.certainties, strict=True):
             other_mean = cv2.blur(other, (side, side))
-            covariance = cv2.blur(products, (side, side))
-            covariance -= mean * other_mean
-            covariance *= certainty
-            variance = cv2.blur(squares, (side, side))
-            other_mean *= other_mean
-            variance -= other_mean
-            covariance /= np.sqrt(np.maximum(variance, 0) + np.float32(NOISE**2))
-            total += covariance
-        total *= np.float32(1 / len(WINDOWS))
-        return total
+            covariance = (cv2.blur(products, (side, side)) - mean * other_mean) * certainty
+            variance = cv2.blur(squares, (side, side)) - other_mean * other_mean
+            total += covariance / np.sqrt(np.maximum(variance, 0) + np.float32(NOISE**2))
+        return total / len(WINDOWS)
 
 
 def correlation_volume(
