@@ -10,14 +10,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from recon.training.scenes.indoor_styles import INDOOR_STYLES, TABLE_STYLES
 from recon.training.scenes.lights import draw_lights
 from recon.training.scenes.materials import LOOKS, draw_materials
 from recon.training.scenes.objects import Groups, Parts, build, draw_groups
+from recon.training.scenes.outdoor_styles import CLUTTER_STYLES, OUTDOOR_STYLES
 from recon.training.scenes.random import Draw, between, rotation_about_z, rotation_of_angles
-from recon.training.scenes.styles import STYLES, Spot
+from recon.training.scenes.spots import Spot
 from recon.training.scenes.templates import TEMPLATES
 from recon.training.scenes.world import SLOTS, Materials, Solids, World
 
+STYLES = [*INDOOR_STYLES, *TABLE_STYLES, *OUTDOOR_STYLES, *CLUTTER_STYLES]
 FOCUSES = 8
 _KINDS = tuple(name for name in SLOTS if name != "rooms")
 

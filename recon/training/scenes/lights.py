@@ -39,7 +39,7 @@ def draw_lights(draw: Draw, walled: Tensor, centre: Tensor, half_size: Tensor, e
     lamp_colour = _tinted(
         draw, scenes, torch.where(by_window[:, 0], blue, warm), 0.35, draw.log_uniform(scenes, low=0.25, high=1.4)
     )
-    dim = draw.log_uniform(scenes, low=0.15, high=0.8)
+    dim = draw.log_uniform(scenes, low=0.28, high=0.9)
     lamp_up = _tinted(draw, scenes, warm, 0.25, dim)
     lamp_down = lamp_up * draw.uniform(scenes, 1, low=0.35, high=0.9)
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from recon.training.scenes.atlas import FAMILIES
-from recon.training.scenes.layout import make_world
+from recon.training.scenes.layout import STYLES, make_world
 from recon.training.scenes.materials import LOOKS
 from recon.training.scenes.objects import KINDS, D, H, Template, W, box, build, bundle, draw_groups, moved, tabulate
 from recon.training.scenes.random import Draw
-from recon.training.scenes.styles import STYLES
 from recon.training.scenes.templates import TEMPLATES
 from recon.training.scenes.world import SLOTS, World
 
