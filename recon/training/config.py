@@ -47,6 +47,7 @@ class DataSettings:
         shapes: height, width and share of the steps, of each shape.
         views: number of views of a scene and share of the steps.
         batch: about so many views a step and process.
+        replay: how many steps in a row see the same procedural scenes, photographed anew.
         options: of the procedural scenes (see `recon.training.scenes.sample.ProceduralScenes`).
     """
 
@@ -56,6 +57,7 @@ class DataSettings:
     shapes: tuple[tuple[int, int, float], ...] = ((192, 256, 1.0),)
     views: tuple[tuple[int, float], ...] = ((4, 1.0),)
     batch: int = 16
+    replay: int = 1
     options: dict[str, Any] = field(default_factory=dict)
 
 

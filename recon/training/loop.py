@@ -137,7 +137,7 @@ def sources(configuration: Configuration, team: Team) -> tuple[Source, Source]:
         from recon.training.scenes.sample import ProceduralScenes
 
         try:
-            return ProceduralScenes(seed, team.device, **data.options)
+            return ProceduralScenes(seed, team.device, replay=data.replay, **data.options)
         except TypeError as error:
             raise InputError(f"The table 'data.options' does not fit the procedural scenes: {error}.") from error
 

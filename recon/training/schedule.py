@@ -21,7 +21,7 @@ class Shape:
 
 def draw_shape(data: DataSettings, seed: int, step: int) -> Shape:
     """The shape of a step's batch: number of views and size drawn by their shares, ``data.batch`` views in all."""
-    generator = random.Random(f"shape {seed} {step}")
+    generator = random.Random(f"shape {seed} {step // data.replay}")
     height, width, _ = generator.choices(data.shapes, [share for *_, share in data.shapes])[0]
     views, _ = generator.choices(data.views, [share for _, share in data.views])[0]
     return Shape(data.batch // views, views, height, width)

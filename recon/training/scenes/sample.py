@@ -62,6 +62,8 @@ class ProceduralScenes:
         span: neighbouring indices that share a pool; ``pool / span`` is best about the number of a batch's scenes.
         views: cameras of each scene in a pool, the most that a batch can have.
         samples: of a pixel, 1 or 2.
+        replay: how many neighbouring indices, if asked for the same shape, share what the cameras see: each a series
+            of photographs of its own, from another first view. Light costs more to make than photographs.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class ProceduralScenes:
         span: int = 16,
         views: int = 12,
         samples: int = 2,
+        replay: int = 1,
     ):
+        self.replay = replay
         self.seed, self.device = seed, torch.device(device)
         self.per_family, self.texture_size, self.samples = per_family, texture_size, samples
         self.pool = pool if pool is not None else 1024 if self.device.type == "cuda" else 0
@@ -82,6 +86,7 @@ class ProceduralScenes:
         self._pools: OrderedDict[tuple[int, float, int, int], Pool] = OrderedDict()
         self._worlds: OrderedDict[tuple[int, int], World] = OrderedDict()
         self._atlases: OrderedDict[int, Atlas] = OrderedDict()
+        self._seen: OrderedDict[tuple[int, int, int, int, int], tuple[Tensor, Tensor, Cameras, Tensor]] = OrderedDict()
 
     @torch.no_grad()
     def batch(self, index: int, scenes: int, views: int, height: int, width: int) -> Batch:
@@ -90,6 +95,23 @@ class ProceduralScenes:
         Raises:
             ValueError: more scenes or views than a pool has.
         """
+        shot, again = divmod(index, self.replay)
+        light, depth, cameras, good = _remembered(
+            self._seen,
+            (shot, scenes, views, height, width),
+            1,
+            lambda: self._see(shot, scenes, views, height, width),
+        )
+        if again:
+            light, depth, good = (part.roll(again, 1) for part in (light, depth, good))
+            cameras = Cameras(*(getattr(cameras, part.name).roll(again, 1) for part in fields(Cameras)))
+        images = photograph(light, self._generator("photographs", index))
+        return finish(images, depth, cameras, good)
+
+    def _see(
+        self, index: int, scenes: int, views: int, height: int, width: int
+    ) -> tuple[Tensor, Tensor, Cameras, Tensor]:
+        """Light and depth of ``scenes`` of a pool, their cameras, and which of these are good."""
         size, count = (self.pool, self.views) if self.pool else (scenes, views)
         if scenes > size or views > count:
             raise ValueError(f"A pool has {size} scenes of {count} views, fewer than {scenes} of {views}.")
@@ -103,8 +125,7 @@ class ProceduralScenes:
         atlas = self._atlas(index // _BATCHES_PER_ATLAS)
         seed = self._seed("rays", index) % 2**31
         light, depth = render(here.world, atlas, cameras, height, width, samples=self.samples, seed=seed)
-        images = photograph(light, self._generator("photographs", index))
-        return finish(images, depth, cameras, here.good[:, :views])
+        return light, depth, cameras, here.good[:, :views]
 
     def _pool(self, number: int, aspect: float, size: int, count: int) -> Pool:
         def make() -> Pool:

@@ -112,3 +112,14 @@ def test_a_batch_larger_than_a_pool_is_refused(scenes: ProceduralScenes) -> None
         scenes.batch(0, 7, 1, 32, 48)
     with pytest.raises(ValueError, match="pool"):
         scenes.batch(0, 1, 4, 32, 48)
+
+
+def test_replayed_scenes_are_the_same_places_in_other_photographs():
+    scenes = ProceduralScenes(5, "cpu", per_family=1, texture_size=32, samples=1, replay=2)
+    first, again, fresh = (scenes.batch(index, 1, 2, 32, 48) for index in (4, 5, 6))
+    torch.testing.assert_close(again.tangents, first.tangents.roll(1, 1))
+    torch.testing.assert_close(again.valid, first.valid.roll(1, 1))
+    assert (again.images - first.images.roll(1, 1)).abs().mean() > 0.005
+    assert not torch.equal(fresh.valid, first.valid)
+    alone = ProceduralScenes(5, "cpu", per_family=1, texture_size=32, samples=1, replay=2).batch(5, 1, 2, 32, 48)
+    torch.testing.assert_close(alone.images, again.images)
