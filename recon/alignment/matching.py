@@ -12,11 +12,15 @@ from itertools import combinations
 import cv2
 import numpy as np
 
+from recon.alignment.dense_matching import DenseMatches
 from recon.scene import View
 
 LONG_SIDE = 1024
 EXHAUSTIVE = 20  # up to so many views, all pairs are matched
 LIKELY_PATCHES = 0.15  # of a picture
+REACH = 1.0  # cells around the end of a dense match, in which features are compared
+PER_CELL = 6  # features
+LEAST_ALIKE = 0.6  # the scalar product of features that may be the same
 BLOCK = 512  # rows of a table of likeness, so that it stays in the processor's cache
 
 
@@ -117,6 +121,67 @@ def match(
         likeness[~likely.T[patch_second[forward[rows]]][:, patch_first]] = -1
     rows = rows[likeness.argmax(1) == rows]
     return np.stack([rows, forward[rows]], 1)
+
+
+def match_near(
+    first: Features, second: Features, cells: tuple[int, int], found: DenseMatches, ratio: float = 0.9
+) -> np.ndarray:
+    """Features that dense matches lead to each other: ``[M,2] int``, none of them twice.
+
+    A feature of the first view moves with the cell it is in; of the features near its end, the likest is taken, if it
+    is clearly liker than others there.
+
+    Args:
+        first: features of one view.
+        second: features of another.
+        cells: columns and rows of the grid over the first view from whose cells ``found`` starts.
+        found: matches from the first view to the second.
+        ratio: of the distances to the nearest and the second nearest, at most.
+    """
+    if min(len(first.pixels), len(second.pixels), len(found.first)) == 0:
+        return np.zeros((0, 2), int)
+    grid = np.array(cells)
+    match_of = np.full(grid.prod(), -1)
+    match_of[(found.first * grid).astype(int) @ [1, grid[0]]] = np.arange(len(found.first))
+    own = match_of[np.clip(first.pixels / first.size * grid, 0, grid - 1).astype(int) @ [1, grid[0]]]
+    rows = np.flatnonzero(own >= 0)
+    own = own[rows]
+    ends = found.second[own] * second.size + first.pixels[rows] - found.first[own] * first.size
+    # Features of the second view by cell of a grid as wide as the search; at most `PER_CELL` of each are looked at.
+    reach = REACH * first.size[0] / grid[0]
+    columns = int(second.size[0] / reach) + 3
+    cell = (second.pixels / reach + 1).astype(int) @ [1, columns]
+    order = np.argsort(cell, kind="stable")
+    lists = np.full((columns * (int(second.size[1] / reach) + 3), PER_CELL), -1)
+    _, starts, member = np.unique(cell[order], return_index=True, return_inverse=True)
+    rank = np.arange(len(order)) - starts[member]
+    lists[cell[order][rank < PER_CELL], rank[rank < PER_CELL]] = order[rank < PER_CELL]
+    inside = ((ends >= 0) & (ends < second.size)).all(1)
+    rows, ends = rows[inside], ends[inside]
+    near = (ends / reach + 1).astype(int) @ [1, columns]
+    steps = [down * columns + right for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    best, likeness = np.zeros(len(rows), int), np.full(len(rows), -1.0)
+    for part in np.split(np.arange(len(rows)), range(BLOCK, len(rows), BLOCK)):
+        candidates = lists[near[part][:, None] + steps].reshape(len(part), 9 * PER_CELL)
+        away = np.linalg.norm(second.pixels[candidates] - ends[part][:, None], axis=2)
+        alike = np.einsum("nc,nkc->nk", first.descriptors[rows[part]], second.descriptors[candidates])
+        alike = np.where((candidates >= 0) & (away < reach), alike, -1)
+        here = np.arange(len(part))
+        winner = alike.argmax(1)
+        best[part], highest = candidates[here, winner], alike[here, winner]
+        alike[here, winner] = -1
+        clear = 1 - highest < ratio**2 * (1 - alike.max(1))
+        likeness[part] = np.where(clear & (highest > LEAST_ALIKE), highest, -1)
+    order = np.lexsort([-likeness, best])
+    order = order[np.diff(best[order], prepend=-1) != 0]
+    order = order[likeness[order] > 0]
+    return np.stack([rows[order], best[order]], 1)
+
+
+def united(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Matches ``[M,2]`` of both sets; where they contradict each other, those of the first."""
+    new = ~np.isin(second[:, 0], first[:, 0]) & ~np.isin(second[:, 1], first[:, 1])
+    return np.concatenate([first, second[new]])
 
 
 def _likely_patches(

@@ -9,10 +9,14 @@ is σ² I + σ_d² J Jᵀ, J the derivative of the projection by log-depth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+
+from recon.alignment.dense_matching import DenseMatches
+from recon.alignment.depth import sample
 
 DEPTH_DEVIATION = 1.0  # of the log-depth of one pixel; what neighbours share makes it larger than it looks
 SCALE_DEVIATION = 0.15  # of the logarithm of the unit of one view's depth
@@ -42,6 +46,36 @@ class Sightings:
     depth: np.ndarray
     seen: np.ndarray
     deviation: np.ndarray
+
+    @classmethod
+    def of(
+        cls, pair: tuple[int, int], found: DenseMatches, depth: np.ndarray, tangents: Sequence[np.ndarray]
+    ) -> Sightings:
+        """What matches from the first view of ``pair`` to the second say.
+
+        Args:
+            pair: two views.
+            found: matches of them.
+            depth: ``[H,W]`` of the first view; matches where it is unknown are left out.
+            tangents: of all views, ``[2]``, of half the horizontal and vertical field of view.
+        """
+        view, other = pair
+        at = sample(depth, found.first * depth.shape[::-1])
+        known = np.isfinite(at)
+        count = int(known.sum())
+        return cls(
+            np.full(count, view),
+            np.full(count, other),
+            np.column_stack([(2 * found.first[known] - 1) * tangents[view], np.ones(count)]),
+            at[known],
+            (2 * found.second[known] - 1) * tangents[other],
+            np.full(count, 2 * found.deviation * tangents[other][0]),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sightings]) -> Sightings:
+        """All of ``parts``, at least one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +116,7 @@ class _State:
 class _Problem:
     """Seven unknowns a view (turn, step, logarithm of the depth's scale) and one for all (logarithm of the field)."""
 
-    def __init__(self, world_from_camera: np.ndarray, sightings: Sightings) -> None:
+    def __init__(self, world_from_camera: np.ndarray, sightings: Sightings, doubt: np.ndarray) -> None:
         order = np.lexsort([sightings.other, sightings.view])
         self.view, self.other, self.ray, self.depth, self.seen, self.deviation = (
             np.asarray(values)[order]
@@ -97,8 +131,8 @@ class _Problem:
         usual_depth = float(np.median(self.depth))
         self.nearest = NEAREST * usual_depth
         unit = max(float(np.median(steps[np.triu_indices(len(poses), 1)])), 0.02 * usual_depth)
-        deviations = [TURN_DEVIATION] * 3 + [STEP_DEVIATION * unit] * 3 + [SCALE_DEVIATION]
-        self.prior = 1 / np.array(deviations * len(poses) + [FOCAL_DEVIATION]) ** 2
+        usual = np.array([TURN_DEVIATION] * 3 + [STEP_DEVIATION * unit] * 3 + [SCALE_DEVIATION])
+        self.prior = 1 / np.append(np.outer(doubt, usual), FOCAL_DEVIATION * doubt.min()) ** 2
         keys = self.view * len(poses) + self.other
         self.bounds = np.append(np.flatnonzero(np.diff(keys, prepend=-1)), len(keys))
 
@@ -167,7 +201,9 @@ class _Problem:
         return matrix, vector
 
 
-def settle(world_from_camera: np.ndarray, sightings: Sightings, iterations: int = 20) -> Settled:
+def settle(
+    world_from_camera: np.ndarray, sightings: Sightings, doubt: np.ndarray | None = None, iterations: int = 20
+) -> Settled:
     """Cameras, one scale of each view's depth and one focal length for all, as all sightings and the start agree.
 
     Levenberg and Marquardt's steps on a Cauchy loss; the first camera stays.
@@ -175,9 +211,10 @@ def settle(world_from_camera: np.ndarray, sightings: Sightings, iterations: int 
     Args:
         world_from_camera: ``[V,4,4]``, V >= 2, roughly.
         sightings: of at least one pair; depth and cameras have one unit.
+        doubt: ``[V]`` of each view's camera and depth, as a factor to the usual deviations; None for 1 each.
         iterations: at most.
     """
-    problem = _Problem(world_from_camera, sightings)
+    problem = _Problem(world_from_camera, sightings, np.ones(len(world_from_camera)) if doubt is None else doubt)
     state = problem.start
     projection = problem.project(state)
     cost, damping = problem.cost(state, projection[-1]), 1e-4

@@ -72,6 +72,7 @@ def verify_pair(
     matches: np.ndarray,
     cameras: Sequence[pycolmap.Camera],
     depths: Sequence[np.ndarray],
+    error: float = EPIPOLAR_ERROR,
 ) -> Pair | None:
     """The relative pose that most matches agree on, or None where they agree no better than by chance.
 
@@ -82,31 +83,32 @@ def verify_pair(
         matches: ``[M,2]``, features of the first and of the second.
         cameras: of all views, in working pixels.
         depths: the model's z-depth at the features of all views, nan where unknown.
+        error: of an inlier, in working pixels.
     """
     if len(matches) < 10:
         return None
     pixels = features[first].pixels[matches[:, 0]], features[second].pixels[matches[:, 1]]
     rays = _rays(cameras[first], pixels[0]), _rays(cameras[second], pixels[1])
     options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed = EPIPOLAR_ERROR, SEED
+    options.max_error, options.random_seed = error, SEED
     options.min_num_trials, options.max_num_trials, options.confidence = 100, 2000, 0.9999
     found = pycolmap.estimate_relative_pose(cameras[first], pixels[0], cameras[second], pixels[1], options)
     size = features[second].size
-    if found is None or not meaningful(int(found["inlier_mask"].sum()), len(matches), size):
+    if found is None or not meaningful(int(found["inlier_mask"].sum()), len(matches), size, error):
         return None
     focal = min(cameras[first].focal_length, cameras[second].focal_length)
     start = np.vstack([found["cam2_from_cam1"].matrix(), [0, 0, 0, 1]])
-    starts = [start, *_poses_of_plane(pixels, found["inlier_mask"], cameras[first], cameras[second])]
+    starts = [start, *_poses_of_plane(pixels, found["inlier_mask"], cameras[first], cameras[second], error)]
     explained = []
     for start in starts:
-        inliers = _agree(start, *rays, EPIPOLAR_ERROR / focal)
+        inliers = _agree(start, *rays, error / focal)
         if inliers.sum() < 10:
             continue
         refined = pycolmap.refine_relative_pose(
             pycolmap.Rigid3d(start[:3]), cameras[first], pixels[0], cameras[second], pixels[1], inliers
         )
         pose = start if refined is None else np.vstack([refined["cam2_from_cam1"].matrix(), [0, 0, 0, 1]])
-        inliers = _agree(pose, *rays, EPIPOLAR_ERROR / focal)
+        inliers = _agree(pose, *rays, error / focal)
         explained.append((pose, inliers))
     if not explained:
         return None
@@ -119,7 +121,7 @@ def verify_pair(
         for index, (pose, inliers) in enumerate(equal)
     ]
     pose, inliers = equal[int(np.argmin(cost))]
-    if not meaningful(int(inliers.sum()), len(matches), size):
+    if not meaningful(int(inliers.sum()), len(matches), size, error):
         return None
     angle = float(np.median(ray_angles(rays[0][inliers] @ pose[:3, :3].T, rays[1][inliers])))
     return None if angle > LARGEST_ANGLE else Pair(first, second, matches[inliers], pose, angle)
@@ -130,11 +132,15 @@ def _rays(camera: pycolmap.Camera, pixels: np.ndarray) -> np.ndarray:
 
 
 def _poses_of_plane(
-    pixels: tuple[np.ndarray, ...], inliers: np.ndarray, first: pycolmap.Camera, second: pycolmap.Camera
+    pixels: tuple[np.ndarray, ...],
+    inliers: np.ndarray,
+    first: pycolmap.Camera,
+    second: pycolmap.Camera,
+    error: float,
 ) -> list[np.ndarray]:
     """Poses ``second_from_first [4,4]`` if the inliers lie on a plane (Malis and Vargas 2007), with either sign."""
     options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed = 2 * EPIPOLAR_ERROR, SEED
+    options.max_error, options.random_seed = 2 * error, SEED
     options.min_num_trials, options.max_num_trials = 100, 1000
     found = pycolmap.estimate_homography_matrix(pixels[0][inliers], pixels[1][inliers], options)
     if found is None or found["num_inliers"] < 0.5 * inliers.sum():

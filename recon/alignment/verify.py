@@ -18,16 +18,17 @@ from recon.alignment import depth as depth_fit
 from recon.alignment import mapping as mapper
 from recon.alignment import placement
 from recon.alignment.bundle import Mapping
+from recon.alignment.dense_matching import Description
 from recon.alignment.matching import (
     LONG_SIDE,
     Features,
     candidate_pairs,
     extract,
-    match,
     transform_pixels,
     working_size,
 )
-from recon.alignment.twoview import Pair, verify_pair
+from recon.alignment.pairing import Joined, Seen, join, merge
+from recon.alignment.twoview import Pair
 from recon.scene import Frame, Scene, View
 
 CONFIDENCE = {"mapped": 1.0, "pair": 0.5, "depth": 0.5, "guess": 0.2}  # times the network's, by how a view was placed
@@ -40,7 +41,7 @@ def verify(
     scene: Scene,
     views: Sequence[View],
     *,
-    patches: Sequence[np.ndarray] | None = None,
+    described: Sequence[Description] | None = None,
     exif_deviation: float = 0.05,
     focal_deviation: float = 0.2,
 ) -> Generator[tuple[float, str], None, tuple[int, ...]]:
@@ -54,15 +55,15 @@ def verify(
     Args:
         scene: of any model; ``frame.view`` indexes ``views``.
         views: the views given to the model.
-        patches: for each frame ``[h,w,C]`` unit descriptors on a grid over its whole picture, by which patches that
-            show the same thing are alike; None where the model has none. They guide the matching.
+        described: how each frame looks to the model, by which places that show the same thing are alike; None where
+            the model cannot tell. It guides the matching.
         exif_deviation: of the logarithm of a focal length that the file states.
         focal_deviation: of the logarithm of one that it does not.
 
     Returns:
         Indices of the frames that changed.
     """
-    stage = _Stage(scene, views, patches, exif_deviation, focal_deviation)
+    stage = _Stage(scene, views, described, exif_deviation, focal_deviation)
     yield from stage.find_features()
     yield from stage.match_pairs()
     yield from stage.map_views()
@@ -77,11 +78,11 @@ class _Stage:
         self,
         scene: Scene,
         views: Sequence[View],
-        patches: Sequence[np.ndarray] | None,
+        described: Sequence[Description] | None,
         exif_deviation: float,
         focal_deviation: float,
     ) -> None:
-        self.scene, self.frames, self.patches = scene, scene.frames, patches
+        self.scene, self.frames, self.described = scene, scene.frames, described
         self.views = [views[frame.view] for frame in scene.frames]
         self.network = np.array([frame.camera.world_from_camera for frame in self.frames], np.float64)
         self.frame_from_working = [
@@ -133,30 +134,22 @@ class _Stage:
 
     def match_pairs(self) -> Progress:
         wanted = candidate_pairs(len(self.views))
-        cameras = [self.mapping.camera(index) for index in range(len(self.views))]
-        depths = [
-            depth_fit.sample(frame.depth, transform_pixels(to_frame, features.pixels))
-            for frame, to_frame, features in zip(self.frames, self.frame_from_working, self.features, strict=True)
+        seen = [
+            Seen(
+                self.features[index],
+                None if self.described is None else self.described[index],
+                self.mapping.camera(index),
+                self.frames[index].depth,
+                self.frame_from_working[index],
+            )
+            for index in range(len(self.views))
         ]
-
-        def work(pair: tuple[int, int]) -> tuple[np.ndarray, Pair | None]:
-            first, second = (self.features[index] for index in pair)
-            matches, verified = np.zeros((0, 2), int), None
-            if self.patches is not None:
-                likely = self.patches[pair[0]], self.patches[pair[1]]
-                matches = match(first, second, patches=likely)
-                verified = verify_pair(*pair, self.features, matches, cameras, depths)
-            if verified is None:  # patches may be mistaken
-                matches = match(first, second)
-                verified = verify_pair(*pair, self.features, matches, cameras, depths)
-            return matches, verified
-
+        joined: list[tuple[tuple[int, int], Joined]] = []
         with ThreadPoolExecutor(2) as pool:
-            for done, (pair, (matches, verified)) in enumerate(zip(wanted, pool.map(work, wanted), strict=True)):
-                self.matches[pair] = matches
-                if verified is not None:
-                    self.pairs.append(verified)
-                yield 0.3 + 0.4 * (done + 1) / len(wanted), f"Matched {done + 1} of {len(wanted)} pairs"
+            for pair, found in zip(wanted, pool.map(lambda pair: join(pair[0], pair[1], seen), wanted), strict=True):
+                joined.append((pair, found))
+                yield 0.3 + 0.4 * len(joined) / len(wanted), f"Matched {len(joined)} of {len(wanted)} pairs"
+        self.features, self.matches, self.pairs = merge(self.features, joined)
 
     def map_views(self) -> Progress:
         mapping = self.mapping

@@ -113,7 +113,7 @@ class Embedded(Model):
         if options.verify is not False:
             from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
 
-            verifying = verify(scene, views, patches=[look.description.patches for look in looks])
+            verifying = verify(scene, views, described=[look.description for look in looks])
             changed = yield from relay(verifying, "Verifying", *parts["Verifying"], scene)
             yield Update("Verifying", parts["Verifying"][1], "Verified the cameras", scene, changed)
             if options.dense is not False:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from recon.alignment.dense_matching import Description, dense_matches
-from recon.alignment.depth import sample
 from recon.alignment.matching import candidate_pairs
 from recon.alignment.soft_bundle import Sightings, settle
 from recon.networks.parallax import STRIDE
@@ -96,29 +95,17 @@ def agree(
         What to multiply the focal lengths with.
     """
     pairs = candidate_pairs(len(views))
-    half_tangents = [np.array(view.size) / (2 * focal) for view, focal in zip(views, focals, strict=True)]
+    tangents = [np.array(view.size) / (2 * focal) for view, focal in zip(views, focals, strict=True)]
     parts = []
     for done, pair in enumerate(pairs):
         for view, other in (pair, pair[::-1]):
-            here, there = looks[view], looks[other]
-            rows, columns = here.description.patches.shape[:2]
-            found = dense_matches(here.description, there.description).strongest(columns, rows)
-            count = len(found.first)
-            parts.append(
-                (
-                    np.full(count, view),
-                    np.full(count, other),
-                    np.column_stack([(2 * found.first - 1) * half_tangents[view], np.ones(count)]),
-                    sample(here.depth, found.first * here.depth.shape[::-1]),
-                    (2 * found.second - 1) * half_tangents[other],
-                    np.full(count, 2 * found.deviation * half_tangents[other][0]),
-                )
-            )
+            here, there = looks[view].description, looks[other].description
+            found = dense_matches(here, there).strongest(*here.patches.shape[1::-1])
+            parts.append(Sightings.of((view, other), found, looks[view].depth, tangents))
         yield 0.5 * (done + 1) / len(pairs), f"Compared {done + 1} of {len(pairs)} pairs"
-    if not sum(len(part[0]) for part in parts):
+    if not any(len(part.view) for part in parts):
         return 1.0
-    poses = np.stack([look.world_from_camera for look in looks])
-    settled = settle(poses, Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    settled = settle(np.stack([look.world_from_camera for look in looks]), Sightings.joined(parts))
     for look, pose, scale in zip(looks, settled.world_from_camera, settled.scale, strict=True):
         look.world_from_camera = pose
         look.depth = look.depth * np.float32(scale)
