@@ -53,10 +53,10 @@ def draw_lights(draw: Draw, walled: Tensor, centre: Tensor, half_size: Tensor, e
     sun_colour = _tinted(draw, scenes, warm, 0.25, strength) * torch.where(
         dusk[:, None], lamp_colour.new_tensor([1.0, 0.7, 0.45]), 1.0
     )
-    around = torch.where(clear, draw.uniform(scenes, low=0.18, high=0.45), draw.uniform(scenes, low=0.5, high=0.9))
-    around = torch.where(dusk, draw.uniform(scenes, low=0.12, high=0.35), around)
+    around = torch.where(clear, draw.uniform(scenes, low=0.3, high=0.7), draw.uniform(scenes, low=0.5, high=0.9))
+    around = torch.where(dusk, draw.uniform(scenes, low=0.2, high=0.5), around)
     sky_up = _tinted(draw, scenes, blue, 0.3, around)
-    sky_down = sky_up * draw.uniform(scenes, 1, low=0.3, high=0.75)
+    sky_down = sky_up * draw.uniform(scenes, 1, low=0.45, high=0.9)
 
     sky = draw.uniform(scenes, low=0.5, high=1.3) * torch.where(dusk, 0.5, 1.0)
     blueness = torch.where(overcast, draw.uniform(scenes, high=0.12), draw.uniform(scenes, low=0.35, high=0.85))

@@ -14,7 +14,7 @@ from recon.training.scenes.intersect import MISS, SLOT_BITS, dot, scramble, unit
 # How far away the sun stands for the rays that look for it, in metres, and how large the lights are (radii at which
 # shadows grow soft: of a lamp in metres, of the sun at that distance).
 SUN = 100.0
-LAMP_RADIUS, SUN_RADIUS = 0.05, 0.5
+LAMP_RADIUS, SUN_RADIUS = 0.03, 0.3
 
 
 def surface(
