@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import math
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from recon.training.learner import Learner
 from recon.training.metrics import metrics
 from recon.training.networks import find_trainable
 from recon.training.picture import picture
+from recon.training.profile import GENERATOR
 from recon.training.schedule import Shape, draw_shape, learning_rate
 from recon.training.team import Team, join
 
@@ -112,6 +114,7 @@ def train(
 def prepare(configuration: Configuration, folder: Path, team: Team, resume: bool = False) -> Run:
     """Network, optimiser and scenes of a run, where it begins or where it stopped."""
     trainable = find_trainable(configuration.network.name)
+    torch.backends.cudnn.benchmark = True  # few image sizes come over and over
     torch.manual_seed(configuration.seed)
     try:
         network = trainable.build(**configuration.network.arguments)
@@ -170,6 +173,8 @@ def steps(run: Run, journal: Journal | None, bar: ProgressBar | None) -> None:
         run.progress,
     )
     clock, means = Clock(progress.seconds), Means()
+    gc.collect()
+    gc.freeze()  # what stands now stays: looking through it again would only hold up the steps
     fraction = done(run, clock)
     evaluations, saves = due(reports.evaluate_every, fraction), due(reports.save_every, fraction)
     snapshots = iter([*(share for share in sorted(reports.snapshots) if share > fraction), NEVER])
@@ -212,8 +217,8 @@ def steps(run: Run, journal: Journal | None, bar: ProgressBar | None) -> None:
 
 def next_batch(run: Run, shape: Shape) -> Batch:
     """This process's batch of the next step."""
-    index = run.progress.step
-    return run.source.batch(index, shape.scenes, shape.views, shape.height, shape.width)
+    with torch.profiler.record_function(GENERATOR):
+        return run.source.batch(run.progress.step, shape.scenes, shape.views, shape.height, shape.width)
 
 
 def done(run: Run, clock: Clock) -> float:

@@ -71,5 +71,6 @@ def join(device: str | None = None) -> Team:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size > 1:
-        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        cuda = chosen.type == "cuda"
+        distributed.init_process_group("nccl" if cuda else "gloo", device_id=chosen if cuda else None)
     return Team(rank, size, chosen)
