@@ -1,9 +1,10 @@
 """Dense depth from all views: sweep around the prior, keep what other views confirm, bend the prior to it elsewhere.
 
-The scene's cameras are taken as true (`verify`), its depth as a prior. Each frame is compared with a few others on a
-small grid (`sweep`). Depth that the other views' own depth confirms is data (`consistency`); the logarithm of the prior
-is corrected by the smoothest field that meets the data and may jump at edges of the photo and of the prior
-(`screened`). So the prior keeps its shape where views cannot tell: occlusion, plain walls, moving things.
+The scene's cameras are taken as true (`verify`), its depth as a prior. Each frame is compared with a few others
+(`stereo`). Depth that the other views' own depth confirms is data (`consistency`); the logarithm of the prior is
+corrected by the smoothest field that meets the data and may jump at edges of the photo and of the prior (`screened`).
+So the prior keeps its shape where views cannot tell: occlusion, plain walls, moving things. All that is done on a small
+grid first, widely around the prior, then on the frame's own around what came of it.
 """
 
 from __future__ import annotations
@@ -11,37 +12,63 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
 from recon import geometry
-from recon.alignment.consistency import Stereo, agreement, choose_sources, confirm, pull, seen_through
+from recon.alignment.consistency import agreement, choose_sources, confirm, pull, seen_through
 from recon.alignment.screened import spread
-from recon.alignment.sweep import Shot, Warp, correlation_volume, semi_global
+from recon.alignment.stereo import COARSE, FINE, Level, Stereo, match
+from recon.alignment.sweep import Shot
 from recon.scene import Frame, Scene
 from recon.upsampling import edge_confidence, upsample_depth
 
-AREA = 192 * 256  # pixels of the grid that a frame is compared on
 SOURCES = 4  # views that a frame is compared with
-REACH = 0.6  # of log-depth: how far the sweep goes to either side of the prior
-FEWEST, MOST = 12, 80  # hypotheses
-STEP, JUMP, JUMP_AT_EDGE = 0.05, 1.0, 0.25  # penalties of semi-global matching: for one hypothesis, for more
-ATTRACTION = 0.07  # the penalty of the farthest hypotheses, so that where nothing tells the prior stays
-EDGE_COLOUR = 30.0  # grey levels, summed over the channels, between neighbours: an edge of the photo
-LINK_COLOUR, LINK_JUMP = 20.0, 0.05  # the same and, of log-depth, an edge of the prior, where the correction may jump
+LINK_COLOUR, LINK_JUMP = 20.0, 0.05  # grey levels and log-depth between neighbours across which a correction may jump
 LEAST_LINK = 0.02
 PATIENCE = 1e-5  # the weight of no correction
-CHANCE = 0.09  # the `agreement` that wrong cameras may have
+CHANCE = {"mapped": 0.05}  # the `agreement` that wrong cameras may have, after bundle adjustment
+CHANCE_ELSEWHERE = 0.07  # and without
 PULL = 0.3  # times the weight of a match, the weight of other views' depth where nothing matches
 CONTRADICTED = 0.1  # times the confidence
 BELIEF = 0.1  # where views are taken to agree
 SAMPLE = 16  # of so many pixels one is asked for the usual confidence
 THREADS = 2
 
+Progress = Generator[tuple[float, str], None, None]
+View: TypeAlias = tuple[Shot, np.ndarray, np.ndarray]  # with its inverse depth and the belief in it
+
+
+@dataclass(eq=False)
+class Place:
+    """A frame that is refined, on its grid.
+
+    Attributes:
+        frame: it.
+        chance: the `agreement` that its camera may have though it is wrong.
+        shot: its picture and camera.
+        prior: ``[h,w]`` inverse depth, positive: what the depth is swept around.
+        sources: places to compare it with.
+        stereo: the depth that these see.
+        belief: ``[h,w]`` in it, 0 where none confirms it.
+        inverse: ``[h,w]``: the prior, bent.
+    """
+
+    frame: Frame
+    chance: float
+    shot: Shot
+    prior: np.ndarray
+    sources: list[Place] = field(default_factory=list)
+    stereo: Stereo = field(init=False)
+    belief: np.ndarray = field(init=False)
+    inverse: np.ndarray = field(init=False)
+
 
 def densify(scene: Scene) -> Generator[tuple[float, str], None, tuple[int, ...]]:
-    """Refine depth and confidence of a scene in place, yielding ``(fraction, message)``.
+    """Refine depth and confidence of a scene in place, all at the end, yielding ``(fraction, message)``.
 
     Frames that ``scene.settings["placement"]`` calls "guess" or "alone" are left as they are and say nothing of others;
     without that entry all cameras are trusted. The depth of a frame that the others confirm no better than chance
@@ -54,67 +81,78 @@ def densify(scene: Scene) -> Generator[tuple[float, str], None, tuple[int, ...]]
     Returns:
         Indices of the frames that changed.
     """
-    frames = scene.frames
-    placement = scene.settings.get("placement", ["mapped"] * len(frames))
-    trusted = [i for i, how in enumerate(placement) if how not in ("guess", "alone") and frames[i].known().any()]
-    if len(trusted) < 2:
+    places = find_places(scene)
+    if len(places) < 2:
         return ()
-    shots, priors = zip(*(shoot(frames[i]) for i in trusted), strict=True)
-    sources = choose_sources(shots, priors, SOURCES)
-    count = len(trusted)
-    everyone = range(count)
     with ThreadPoolExecutor(THREADS) as pool:
-        stereos: list[Stereo] = []
-        for stereo in pool.map(lambda i: match(shots[i], priors[i], [shots[j] for j in sources[i]]), everyone):
-            yield 0.7 * len(stereos) / count, f"Compared {frames[trusted[len(stereos)]].name} with other views"
-            stereos.append(stereo)
-        beliefs = list(pool.map(lambda i: confirm(stereos[i], [stereos[j] for j in sources[i]]), everyone))
-        refined = [i for i in everyone if agreement(stereos[i], beliefs[i]) > CHANCE]
-        if not refined:
+        yield from compare(places, COARSE, pool, (0.0, 0.5))
+        places = [place for place in places if agreement(place.stereo, place.belief) > place.chance]
+        if not places:
             return ()
-        yield 0.75, "Fitting depth to what views agree on"
-
-        def bend(i: int) -> np.ndarray:
-            return fuse(shots[i], priors[i], stereos[i].inverse, beliefs[i])
-
-        fused = dict(zip(refined, pool.map(bend, refined), strict=True))
-        yield 0.8, "Fitting depth to what views agree on"
-
-        def others(i: int) -> list[tuple[Shot, np.ndarray, np.ndarray]]:
-            return [
-                (shots[j], fused[j], beliefs[j]) for j in refined if j in sources[i] or (i in sources[j] and i != j)
-            ]
-
-        def join(i: int) -> np.ndarray:
-            change, weight = pull(shots[i], fused[i], others(i))
-            matched = beliefs[i] > 0
-            wanted = np.where(matched, stereos[i].inverse, fused[i] * np.exp(change))
-            return fuse(shots[i], priors[i], wanted, np.where(matched, beliefs[i], PULL * weight))
-
-        fused = dict(zip(refined, pool.map(join, refined), strict=True))
-        yield 0.85, "Fitting depth to what views agree on"
-
-        level = float(np.median(np.concatenate([frame.confidence[frame.known()][::SAMPLE] for frame in frames])))
-        for frame in frames:
-            frame.confidence = frame.confidence / (frame.confidence + np.float32(level))
-
-        def finish(i: int) -> None:
-            hides = seen_through(shots[i], fused[i], others(i)) & (beliefs[i] == 0)
-            write(frames[trusted[i]], fused[i], beliefs[i], hides)
-
-        for done, (i, _) in enumerate(zip(refined, pool.map(finish, refined), strict=True)):
-            yield 0.85 + 0.15 * (done + 1) / len(refined), f"Refined {frames[trusted[i]].name}"
-    return tuple(range(len(frames)))
+        for place in places:
+            place.sources = [source for source in place.sources if source in places]
+        list(pool.map(bend, places))
+        yield 0.52, "Bent depth to what views agree on"
+        for place, inverse in zip(places, pool.map(lambda p: join(p, partners(p, places)), places), strict=True):
+            place.inverse = inverse
+        yield 0.54, "Joined what views see of one surface"
+        hides = list(pool.map(lambda p: seen_through(p.shot, p.inverse, partners(p, places)), places))
+        beliefs = [place.belief for place in places]
+        yield 0.56, "Checked what hides what"
+        for place, depth in zip(places, list(pool.map(full_depth, places)), strict=True):
+            place.shot, place.prior = shoot(place.frame, depth, FINE.area)
+        yield 0.6, "Sharpened depth by the photos"
+        yield from compare(places, FINE, pool, (0.6, 0.95))
+        list(pool.map(bend, places))
+        yield 0.98, "Bent depth to what views agree on"
+        depths = list(pool.map(full_depth, places))
+        yield 1.0, "Refined depth"
+    usual = float(np.median(np.concatenate([frame.confidence[frame.known()][::SAMPLE] for frame in scene.frames])))
+    for frame in scene.frames:
+        frame.confidence = frame.confidence / (frame.confidence + np.float32(usual))
+    for place, depth, belief, hidden in zip(places, depths, beliefs, hides, strict=True):
+        write(place.frame, depth, belief, hidden & (belief == 0))
+    return tuple(range(len(scene.frames)))
 
 
-def shoot(frame: Frame) -> tuple[Shot, np.ndarray]:
-    """A frame on its grid: the view, and the inverse depth ``[h,w]`` of its prior, filled where that is unknown."""
-    height, width = frame.depth.shape
-    scale = min(1.0, math.sqrt(AREA / (height * width)))
+def find_places(scene: Scene) -> list[Place]:
+    """The frames whose cameras can be trusted, on the coarse grid, with others to compare each with."""
+    placement = scene.settings.get("placement", ["mapped"] * len(scene.frames))
+    places = [
+        Place(frame, CHANCE.get(how, CHANCE_ELSEWHERE), *shoot(frame, frame.depth, COARSE.area))
+        for frame, how in zip(scene.frames, placement, strict=True)
+        if how not in ("guess", "alone") and frame.known().any()
+    ]
+    chosen = choose_sources([place.shot for place in places], [place.prior for place in places], SOURCES)
+    for place, sources in zip(places, chosen, strict=True):
+        place.sources = [places[source] for source in sources]
+    return places
+
+
+def compare(places: Sequence[Place], level: Level, pool: ThreadPoolExecutor, span: tuple[float, float]) -> Progress:
+    """Find the depth that views see by themselves, and how far to believe it; tells fractions in ``span``."""
+    start, end = span
+    stereos = pool.map(lambda p: match(p.shot, p.prior, [source.shot for source in p.sources], level), places)
+    for done, (place, stereo) in enumerate(zip(places, stereos, strict=True)):
+        place.stereo = stereo
+        yield start + (end - start) * (done + 1) / len(places), f"Compared {place.frame.name} with other views"
+    beliefs = list(pool.map(lambda p: confirm(p.stereo, [source.stereo for source in p.sources]), places))
+    for place, belief in zip(places, beliefs, strict=True):
+        place.belief = belief
+
+
+def bend(place: Place) -> None:
+    """Correct the prior where the views' own depth is believed, and smoothly in between."""
+    place.inverse = fuse(place.shot, place.prior, place.stereo.inverse, place.belief)
+
+
+def shoot(frame: Frame, depth: np.ndarray, area: int) -> tuple[Shot, np.ndarray]:
+    """A frame on a grid of at most ``area`` pixels, and ``[h,w]`` its inverse ``depth`` there, filled where unknown."""
+    height, width = depth.shape
+    scale = min(1.0, math.sqrt(area / (height * width)))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
     known = frame.known()
-    inverse = np.divide(1, frame.depth, out=np.zeros(known.shape, np.float32), where=known)
+    inverse = np.divide(1, depth, out=np.zeros(known.shape, np.float32), where=known)
     weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     summed = cv2.resize(inverse, size, interpolation=cv2.INTER_AREA)
     filled = np.divide(summed, weight, out=np.zeros_like(summed), where=weight > 0)
@@ -122,36 +160,11 @@ def shoot(frame: Frame) -> tuple[Shot, np.ndarray]:
         even = np.ones_like(weight)
         filled = np.where(weight > 0, filled, spread(filled, weight, (even[1:], even[:, 1:])))
     shot = Shot(
-        image=image,
+        image=cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA),
         intrinsics=geometry.resize_transform((width, height), size) @ frame.camera.intrinsics,
         camera_from_world=frame.camera.camera_from_world.astype(np.float64),
     )
     return shot, filled.astype(np.float32)
-
-
-def match(shot: Shot, prior: np.ndarray, sources: Sequence[Shot]) -> Stereo:
-    """The depth of a view by plane sweep around its prior, smoothed by semi-global matching, to parts of a step."""
-    movement = np.zeros_like(prior)
-    for source in sources:
-        warp = Warp(shot, source)
-        (x, y, _), (far_x, far_y, _) = warp(prior), warp(prior * np.float32(math.exp(-0.1)))
-        movement = np.maximum(movement, np.minimum(10 * np.hypot(x - far_x, y - far_y), max(prior.shape)))
-    if not sources:
-        return Stereo(shot, prior, np.zeros_like(prior), movement)
-    count = int(np.clip(2 * REACH * np.median(movement), FEWEST, MOST))
-    offsets = np.linspace(-REACH, REACH, count, dtype=np.float32)
-    volume = correlation_volume(shot, sources, prior, np.exp(offsets))
-    jump = [JUMP_AT_EDGE + (JUMP - JUMP_AT_EDGE) * shot.likeness(axis, EDGE_COLOUR) for axis in (0, 1)]
-    cost = np.ascontiguousarray(np.moveaxis(1 - volume, 0, -1)) + np.float32(ATTRACTION / REACH) * np.abs(offsets)
-    cost = semi_global(cost, STEP, (jump[0], jump[1]))
-    best = cost.argmin(-1)
-    inner = np.clip(best, 1, count - 2)
-    before, here, after = (np.take_along_axis(cost, inner[..., None] + step, -1)[..., 0] for step in (-1, 0, 1))
-    # The lowest point of the parabola through three costs.
-    part = np.clip((before - after) / np.maximum(2 * (before - 2 * here + after), 1e-6), -0.5, 0.5)
-    correction = (inner + part - (count - 1) / 2) * (2 * REACH / (count - 1))
-    score = np.take_along_axis(volume, best[None], 0)[0]
-    return Stereo(shot, (prior * np.exp(correction)).astype(np.float32), np.where(best == inner, score, 0), movement)
 
 
 def fuse(shot: Shot, prior: np.ndarray, inverse: np.ndarray, belief: np.ndarray) -> np.ndarray:
@@ -166,15 +179,32 @@ def fuse(shot: Shot, prior: np.ndarray, inverse: np.ndarray, belief: np.ndarray)
     return prior * np.exp(correction)
 
 
-def write(frame: Frame, inverse: np.ndarray, belief: np.ndarray, hides: np.ndarray) -> None:
+def partners(place: Place, places: Sequence[Place]) -> list[View]:
+    """What is known of the places that a place is compared with, or that are compared with it."""
+    joined = [other for other in places if other in place.sources or place in other.sources]
+    return [(other.shot, other.inverse, other.belief) for other in joined]
+
+
+def join(place: Place, others: Sequence[View]) -> np.ndarray:
+    """``[h,w]`` inverse depth: bent once more, unmatched surfaces to where other views have them."""
+    change, weight = pull(place.shot, place.inverse, others)
+    matched = place.belief > 0
+    wanted = np.where(matched, place.stereo.inverse, place.inverse * np.exp(change))
+    return fuse(place.shot, place.prior, wanted, np.where(matched, place.belief, PULL * weight))
+
+
+def full_depth(place: Place) -> np.ndarray:
+    """``[H,W]``: the depth of a place at its frame's own size."""
+    depth = 1 / place.inverse
+    return depth if depth.shape == place.frame.depth.shape else upsample_depth(depth, place.frame.image)
+
+
+def write(frame: Frame, depth: np.ndarray, belief: np.ndarray, hides: np.ndarray) -> None:
     """Give a frame its new depth, and a confidence of it; unknown depth stays unknown."""
-    known = frame.known()
-    size = frame.size
-    depth = upsample_depth(1 / inverse, frame.image)
-    agreement = cv2.resize(belief, size, interpolation=cv2.INTER_LINEAR)
-    doubt = cv2.resize(hides.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    agreed, doubt = (
+        cv2.resize(values.astype(np.float32), frame.size, interpolation=cv2.INTER_LINEAR) for values in (belief, hides)
+    )
     factor = edge_confidence(depth) * (1 - (1 - CONTRADICTED) * doubt)
-    confirmed = np.minimum(agreement / BELIEF, 1)
-    frame.depth = np.where(known, depth, 0)
-    frame.confidence = ((frame.confidence + confirmed + agreement) * factor).astype(np.float32)
+    frame.confidence = ((frame.confidence + np.minimum(agreed / BELIEF, 1) + agreed) * factor).astype(np.float32)
+    frame.depth = np.where(frame.known(), depth, 0)
     frame.points = None
