@@ -34,7 +34,9 @@ def choose_sources(shots: Sequence[Shot], inverses: Sequence[np.ndarray], most: 
         most: sources of a view.
     """
     chosen = []
-    for index, (shot, inverse) in enumerate(zip(shots, inverses, strict=True)):
+    middle = slice(STRIDE // 2, None, STRIDE)
+    for index in range(len(shots)):
+        shot, inverse = shots[index].thinned(STRIDE), inverses[index][middle, middle]
         merits = {}
         for other in range(len(shots)):
             if other != index:
@@ -47,16 +49,15 @@ def choose_sources(shots: Sequence[Shot], inverses: Sequence[np.ndarray], most: 
 
 def _merit(shot: Shot, inverse: np.ndarray, other: Shot, other_inverse: np.ndarray) -> float:
     """The share of the view that the other sees too, times a factor that falls for small and for wide angles."""
-    places = slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE)
-    x, y, ratio = (values[places] for values in Warp(shot, other)(inverse))
-    depth = 1 / inverse[places]
+    x, y, ratio = Warp(shot, other)(inverse)
+    depth = 1 / inverse
     height, width = other_inverse.shape
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
     row, column = (np.clip(np.rint(v), 0, n - 1).astype(int) for v, n in ((y, height), (x, width)))
     shared = inside & (np.abs(np.log(depth * ratio * other_inverse[row, column])) < SAME_SURFACE)
     if not shared.any():
         return 0.0
-    rays = shot.rays()[places][shared]
+    rays = shot.rays()[shared]
     points = rays * depth[shared][:, None]
     from_other = points - (shot.camera_from_world @ np.append(other.centre, 1))[:3]
     cosine = (points * from_other).sum(1) / (np.linalg.norm(points, axis=1) * np.linalg.norm(from_other, axis=1))

@@ -107,9 +107,10 @@ def densify(scene: Scene) -> Generator[tuple[float, str], None, tuple[int, ...]]
         yield 0.98, "Bent depth to what views agree on"
         depths = list(pool.map(full_depth, places))
         yield 1.0, "Refined depth"
-    usual = float(np.median(np.concatenate([frame.confidence[frame.known()][::SAMPLE] for frame in scene.frames])))
+    known = np.concatenate([frame.confidence[frame.known()][::SAMPLE] for frame in scene.frames])
+    usual = np.float32(max(np.nanmedian(known), 1e-6))
     for frame in scene.frames:
-        frame.confidence = frame.confidence / (frame.confidence + np.float32(usual))
+        frame.confidence = frame.confidence / (frame.confidence + usual)
     for place, depth, belief, hidden in zip(places, depths, beliefs, hides, strict=True):
         write(place.frame, depth, belief, hidden & (belief == 0))
     return tuple(range(len(scene.frames)))

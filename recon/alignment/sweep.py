@@ -48,6 +48,14 @@ class Shot:
         """``[h,w,3]``: directions with z = 1 through the pixels, in the camera."""
         return geometry.unproject(np.ones(self.image.shape[:2], np.float32), self.intrinsics)
 
+    def thinned(self, stride: int) -> Shot:
+        """The pixels in the middle of squares of ``stride`` pixels, where they are."""
+        middle = stride // 2
+        offset = middle + 0.5 - stride / 2  # pixel i was pixel i * stride + middle, and centres lie at +0.5
+        self_from_thinned = np.array([[stride, 0, offset], [0, stride, offset], [0, 0, 1]])
+        intrinsics = np.linalg.inv(self_from_thinned) @ self.intrinsics
+        return Shot(self.image[middle::stride, middle::stride], intrinsics, self.camera_from_world)
+
     def likeness(self, axis: int, sigma: float) -> np.ndarray:
         """How alike neighbours along ``axis`` look, 1 to 0: ``[h-1,w]`` or ``[h,w-1]``; ``sigma`` in grey levels."""
         difference = np.abs(np.diff(self.image.astype(np.float32), axis=axis)).sum(-1)

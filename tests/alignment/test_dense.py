@@ -116,3 +116,27 @@ def test_one_frame_has_nothing_to_be_compared_with(truth: Scene, placement: list
     scene.frames = scene.frames[: len(placement)]
     scene.settings["placement"] = placement
     assert drain(densify(scene)) == ([], ())
+
+
+def test_where_there_is_no_texture_the_prior_keeps_its_shape(truth: Scene) -> None:
+    scene = bent(truth)
+    for frame in scene.frames:
+        frame.image[:60] = 128  # the upper part of the wall, in all views
+    before = [np.log(frame.depth) for frame in scene.frames]
+    drain(densify(scene))
+    for frame, old in zip(scene.frames, before, strict=True):
+        correction = (np.log(frame.depth) - old)[5:50, 5:-5]
+        assert np.abs(np.diff(correction, axis=0)).max() < 0.03
+        assert np.abs(np.diff(correction, axis=1)).max() < 0.03
+
+
+def test_a_closed_run_changes_nothing(truth: Scene) -> None:
+    scene = bent(truth)
+    before = copy.deepcopy(scene)
+    work = densify(scene)
+    for _ in range(6):
+        next(work)
+    work.close()
+    for frame, old in zip(scene.frames, before.frames, strict=True):
+        np.testing.assert_array_equal(frame.depth, old.depth)
+        np.testing.assert_array_equal(frame.confidence, old.confidence)
