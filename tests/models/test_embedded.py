@@ -8,11 +8,20 @@ from safetensors.torch import save_file
 
 import recon
 from recon import InputError, Options, View
+from recon.evaluation.metrics import area_under_curve, pair_errors
 from recon.models.embedded import Embedded
-from recon.models.look import network_size
+from recon.models.look import agree, focal_lengths, network_size
 from tests.helpers import synthetic_scene, synthetic_views
 
 ALONE = Options(verify=False)
+
+
+def run_to_end(work):
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,27 @@ def test_verification_is_the_default(model):
         "Looking", "Comparing", "Placing", "Verifying", "Refining", "Finishing",
     ]  # fmt: skip
     assert [fraction for _, fraction in updates] == sorted(fraction for _, fraction in updates)
+
+
+def test_dense_refinement_can_be_left_out(model):
+    views = synthetic_views(synthetic_scene(3, 360, 480))
+    plain, dense = ([*model.stream(views, Options(dense=dense))] for dense in (False, True))
+    assert "Refining" not in {update.stage for update in plain}
+    for before, after in zip(plain[-1].scene.frames, dense[-1].scene.frames, strict=True):
+        np.testing.assert_array_equal(before.camera.world_from_camera, after.camera.world_from_camera)
+        assert not np.array_equal(before.depth, after.depth)
+    assert model.plan(views, options=Options(dense=False)).seconds < model.plan(views).seconds
+
+
+def test_cameras_of_the_network_agree_with_what_it_matched(model):
+    exact = synthetic_scene(4, 192, 256)
+    views = synthetic_views(exact)
+    truth = np.stack([frame.camera.world_from_camera for frame in exact.frames])
+    looks = run_to_end(model.look(views))
+    rough = np.stack([look.world_from_camera for look in looks])
+    run_to_end(agree(views, looks, focal_lengths(views, looks)))
+    agreed = np.stack([look.world_from_camera for look in looks])
+    assert area_under_curve(pair_errors(truth, agreed).worst) > area_under_curve(pair_errors(truth, rough).worst)
 
 
 @pytest.mark.parametrize("count", [1, 2])
