@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pycolmap
 
+from recon import geometry
 from recon.alignment.dense_matching import Description, dense_matches
 from recon.alignment.depth import sample
 from recon.alignment.matching import Features, match, match_near, transform_pixels, united
@@ -30,6 +31,7 @@ class Seen:
         features: in working pixels.
         description: how it looks to the model, or None where the model does not say.
         camera: in working pixels.
+        world_from_camera: ``[4,4]``, the model's.
         depth: ``[H,W]``, the model's.
         depth_from_working: ``[3,3]``, working pixels to pixels of ``depth``.
     """
@@ -37,6 +39,7 @@ class Seen:
     features: Features
     description: Description | None
     camera: pycolmap.Camera
+    world_from_camera: np.ndarray
     depth: np.ndarray
     depth_from_working: np.ndarray
 
@@ -102,7 +105,10 @@ def verified(first: int, second: int, here: Seen, there: Seen, matches: np.ndarr
         error = {"error": DENSE_ERROR}
     pixels = here.features.pixels, there.features.pixels
     depths = here.depth_at(pixels[0]), there.depth_at(pixels[1])
-    found = verify_pair(0, 1, (here.features, there.features), matches, (here.camera, there.camera), depths, **error)
+    expected = geometry.invert(there.world_from_camera) @ here.world_from_camera
+    found = verify_pair(
+        0, 1, (here.features, there.features), matches, (here.camera, there.camera), depths, expected=expected, **error
+    )
     return None if found is None else replace(found, first=first, second=second)
 
 

@@ -21,7 +21,10 @@ SEED = 1
 EPIPOLAR_ERROR = 2.5  # of an inlier, in working pixels
 LARGEST_ANGLE = 50.0  # degrees: SIFT does not recognise a thing from farther around
 CLEARLY = 0.8  # times the contradiction with depth, to prefer another pose
-EQUAL = 0.9  # a pose with so many of the best one's inliers explains the matches as well
+EXPECTED_ERROR = 4.0  # times the error of an inlier, for a pose that the model expects
+FEWEST, FEWEST_PER_DEGREE = 12, 0.75  # inliers of a pose, and more for each degree that it differs from the model's
+TURN = 20.0  # degrees by which the model may well be wrong
+EQUAL = 0.85  # a pose with so many of the best one's inliers explains the matches as well
 
 
 @dataclass
@@ -73,6 +76,7 @@ def verify_pair(
     cameras: Sequence[pycolmap.Camera],
     depths: Sequence[np.ndarray],
     error: float = EPIPOLAR_ERROR,
+    expected: np.ndarray | None = None,
 ) -> Pair | None:
     """The relative pose that most matches agree on, or None where they agree no better than by chance.
 
@@ -84,6 +88,7 @@ def verify_pair(
         cameras: of all views, in working pixels.
         depths: the model's z-depth at the features of all views, nan where unknown.
         error: of an inlier, in working pixels.
+        expected: ``second_from_first [4,4]`` as the model has it, or None.
     """
     if len(matches) < 10:
         return None
@@ -96,20 +101,27 @@ def verify_pair(
     size = features[second].size
     if found is None or not meaningful(int(found["inlier_mask"].sum()), len(matches), size, error):
         return None
-    focal = min(cameras[first].focal_length, cameras[second].focal_length)
+    ends = cameras[first], cameras[second]
+    focal = min(camera.focal_length for camera in ends)
     start = np.vstack([found["cam2_from_cam1"].matrix(), [0, 0, 0, 1]])
-    starts = [start, *_poses_of_plane(pixels, found["inlier_mask"], cameras[first], cameras[second], error)]
+    starts = [(start, error), *((pose, error) for pose in _poses_of_plane(pixels, found["inlier_mask"], *ends, error))]
+    if expected is not None and np.linalg.norm(expected[:3, 3]) > 0:
+        pose = expected.copy()
+        pose[:3, 3] /= np.linalg.norm(pose[:3, 3])
+        starts.append((pose, EXPECTED_ERROR * error))
     explained = []
-    for start in starts:
-        inliers = _agree(start, *rays, error / focal)
-        if inliers.sum() < 10:
-            continue
-        refined = pycolmap.refine_relative_pose(
-            pycolmap.Rigid3d(start[:3]), cameras[first], pixels[0], cameras[second], pixels[1], inliers
-        )
-        pose = start if refined is None else np.vstack([refined["cam2_from_cam1"].matrix(), [0, 0, 0, 1]])
-        inliers = _agree(pose, *rays, error / focal)
-        explained.append((pose, inliers))
+    for start, reach in starts:
+        pose, inliers = start, _agree(start, *rays, reach / focal)
+        for _ in range(2 if reach > error else 1):
+            if inliers.sum() < 10:
+                break
+            refined = pycolmap.refine_relative_pose(
+                pycolmap.Rigid3d(pose[:3]), cameras[first], pixels[0], cameras[second], pixels[1], inliers
+            )
+            pose = pose if refined is None else np.vstack([refined["cam2_from_cam1"].matrix(), [0, 0, 0, 1]])
+            inliers = _agree(pose, *rays, error / focal)
+        else:
+            explained.append((pose, inliers))
     if not explained:
         return None
     most = max(int(inliers.sum()) for _, inliers in explained)
@@ -117,14 +129,24 @@ def verify_pair(
     depth = depths[first][matches[:, 0]], depths[second][matches[:, 1]]
     # The first pose stays unless another one is clearly better: depth is rough.
     cost = [
-        _contradiction(pose, inliers, rays, depth) * (CLEARLY if index == 0 else 1)
+        _contradiction(pose, inliers, rays, depth)
+        * (CLEARLY if index == 0 else 1)
+        * (1 + (_turn(pose, expected) / TURN) ** 2)
         for index, (pose, inliers) in enumerate(equal)
     ]
     pose, inliers = equal[int(np.argmin(cost))]
+    # Repeated things may agree on a false pose, so what surprises the model needs more of them.
+    if inliers.sum() < FEWEST + FEWEST_PER_DEGREE * _turn(pose, expected):
+        return None
     if not meaningful(int(inliers.sum()), len(matches), size, error):
         return None
     angle = float(np.median(ray_angles(rays[0][inliers] @ pose[:3, :3].T, rays[1][inliers])))
     return None if angle > LARGEST_ANGLE else Pair(first, second, matches[inliers], pose, angle)
+
+
+def _turn(pose: np.ndarray, expected: np.ndarray | None) -> float:
+    """Degrees between a pose's rotation and the expected one; 0 where nothing is expected."""
+    return 0.0 if expected is None else float(geometry.rotation_angle(expected[:3, :3].T @ pose[:3, :3]))
 
 
 def _rays(camera: pycolmap.Camera, pixels: np.ndarray) -> np.ndarray:

@@ -139,6 +139,7 @@ class _Stage:
                 self.features[index],
                 None if self.described is None else self.described[index],
                 self.mapping.camera(index),
+                self.network[index],
                 self.frames[index].depth,
                 self.frame_from_working[index],
             )

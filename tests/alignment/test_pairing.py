@@ -1,5 +1,7 @@
 """Photos with next to no features, whose places are told apart by descriptors made from true geometry."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ def seen(frame: Frame, described: bool, blur: float) -> Seen:
         features=extract(view),
         description=describe(frame, frame.view, noise=0.1) if described else None,
         camera=pinhole(frame.camera.intrinsics[0, 0] * scale, np.array(working_size(view))),
+        world_from_camera=frame.camera.world_from_camera.astype(float),
         depth=frame.depth,
         depth_from_working=np.diag([1 / scale, 1 / scale, 1.0]),
     )
@@ -60,7 +63,7 @@ def test_descriptors_of_something_else_verify_nothing(frames):
     random = np.random.default_rng(0)
     patches, cells = random.normal(size=(12, 16, 64)), random.normal(size=(48, 64, 32))
     noise = Description(*(np.float32(grid / np.linalg.norm(grid, axis=-1, keepdims=True)) for grid in (patches, cells)))
-    other = Seen(second.features, noise, second.camera, second.depth, second.depth_from_working)
+    other = replace(second, description=noise)
     assert join(0, 1, [first, other]).pair is None
 
 

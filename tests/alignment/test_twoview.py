@@ -66,3 +66,29 @@ def test_more_matches_need_more_agreement():
     assert meaningful(20, 22, SIZE)
     assert not meaningful(20, 2000, SIZE)
     assert not meaningful(9, 9, SIZE)
+
+
+@pytest.mark.parametrize(("count", "believed"), [(30, False), (150, True)])
+def test_what_the_model_does_not_expect_needs_more_matches(count, believed):
+    points = np.random.default_rng(1).uniform([-2, -1.5, 3], [2, 1.5, 8], (count, 3))
+    truth = geometry.rigid(turn(6), np.array([-0.6, 0.1, 0.05]))
+    features, matches, cameras, depths = pair(points, truth)
+    assert verify_pair(0, 1, features, matches, cameras, depths, expected=truth) is not None
+    surprised = geometry.rigid(turn(-40), np.array([1.0, 0.0, 0.0]))
+    found = verify_pair(0, 1, features, matches, cameras, depths, expected=surprised)
+    assert (found is not None) == believed
+    if found is not None:  # matches, not expectation, say what the pose is
+        assert geometry.rotation_angle(found.second_from_first[:3, :3].T @ truth[:3, :3]) < 0.5
+
+
+def test_what_the_model_expects_tells_the_two_poses_of_a_plane_apart():
+    random = np.random.default_rng(2)
+    wall = random.uniform([-2, -1.5], [2, 1.5], (150, 2))
+    points = np.column_stack([wall, 5 + 0.5 * wall[:, 0]])
+    truth = geometry.rigid(turn(12), np.array([-1.2, 0.1, 0.3]))
+    features, matches, cameras, depths = pair(points, truth)
+    flat = [np.full(len(depth), 5.0) for depth in depths]  # says nothing of the wall's slant
+    expected = geometry.rigid(turn(8), np.array([-1.0, 0.0, 0.0]))
+    found = verify_pair(0, 1, features, matches, cameras, flat, expected=expected)
+    assert found is not None
+    assert direction_error(found.second_from_first[:3, 3], truth[:3, 3]) < 10
