@@ -20,6 +20,7 @@ def add_train(commands: Any) -> None:
         "train ...",
     )
     command.add_argument("--init", metavar="FILE", help="weights to start from, in place of the configuration's")
+    command.add_argument("--profile", action="store_true", help="measure a step and tell where its time goes instead")
     _add_shared(command)
     command.set_defaults(run=_train)
 
@@ -56,6 +57,12 @@ def _add_shared(command: argparse.ArgumentParser, config: str | None = None) -> 
 
 def _train(arguments: argparse.Namespace) -> int:
     changes = [f"network.initial={arguments.init}"] if arguments.init else []
+    if arguments.profile:
+        from recon.training.config import read_configuration
+        from recon.training.loop import measure_step  # brings torch
+
+        print(measure_step(read_configuration(arguments.config, [*changes, *arguments.changes]), arguments.device))
+        return 0
     return _run(arguments, changes)
 
 

@@ -24,9 +24,9 @@ from recon.training.folder import FolderScenes
 from recon.training.journal import Clock, Journal, Means
 from recon.training.learner import Learner
 from recon.training.metrics import metrics
-from recon.training.networks import find_trainable
+from recon.training.networks import as_it_is, find_trainable
 from recon.training.picture import picture
-from recon.training.profile import GENERATOR
+from recon.training.profile import GENERATOR, Profile, profile, step_flops
 from recon.training.schedule import Shape, draw_shape, learning_rate
 from recon.training.team import Team, join
 
@@ -109,6 +109,26 @@ def train(
         steps(run, journal, bar)
     team.part()
     return folder / checkpoint.WEIGHTS
+
+
+def measure_step(configuration: Configuration, device: str | None = None) -> Profile:
+    """Profile the step that a run takes most often, scenes included, on one device.
+
+    Raises:
+        InputError: the network is asked more than photos.
+    """
+    team = join(device)
+    run = prepare(configuration, Path("unused"), team)
+    if run.learner.trainable.prepare is not as_it_is:
+        raise InputError("Only the operations of networks that take photos alone can be counted.")
+    data = configuration.data
+    height, width, _ = max(data.shapes, key=lambda shape: shape[-1])
+    views, _ = max(data.views, key=lambda share: share[-1])
+    shape = Shape(data.batch // views, views, height, width)
+    flops = step_flops(run.learner.average, (shape.scenes, views, 3, height, width))
+    measured = profile(lambda: run.learner.step(next_batch(run, shape)), flops, shape.scenes * views, team.device)
+    team.part()
+    return measured
 
 
 def prepare(configuration: Configuration, folder: Path, team: Team, resume: bool = False) -> Run:

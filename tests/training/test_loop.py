@@ -14,7 +14,7 @@ from recon import cli
 from recon.errors import InputError
 from recon.quantization import opened
 from recon.training.config import read_configuration
-from recon.training.loop import prepare, steps, train
+from recon.training.loop import measure_step, prepare, steps, train
 from recon.training.metrics import metrics
 from recon.training.team import Team
 from tests.training.room import configure, write_room
@@ -141,3 +141,20 @@ def test_what_cannot_be_done_is_told_in_one_sentence(room, tmp_path, capsys):
         cli.main(["train", "--config", "tiny.toml", "--set", "network.name=other", "--out", str(tmp_path / "o")]) == 2
     )
     assert "the networks are: embedded" in capsys.readouterr().err
+
+
+def test_a_step_is_profiled_in_place_of_a_run(room, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    smaller = [f"data.folders=['{room}']", "data.shapes=[[48, 64, 1.0]]", "data.views=[[2, 1.0]]", "data.batch=2"]
+    words = [word for change in smaller for word in ("--set", change)]
+    assert cli.main(["train", "--config", "tiny.toml", "--profile", "--device", "cpu", *words]) == 0
+    told = capsys.readouterr().out
+    assert "| views | 2 a step" in told
+    assert "convolution" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_what_photos_alone_cost_is_counted(room):
+    sweep = configure(room, "network.name='sweep'", "network.arguments={}")
+    with pytest.raises(InputError, match="photos alone"):
+        measure_step(sweep, "cpu")
