@@ -47,6 +47,11 @@ class DenseMatches:
     confidence: np.ndarray
     deviation: float
 
+    def surer(self, confidence: float) -> DenseMatches:
+        """The matches of more than this confidence."""
+        keep = self.confidence > confidence
+        return DenseMatches(self.first[keep], self.second[keep], self.confidence[keep], self.deviation)
+
     def strongest(self, columns: int, rows: int) -> DenseMatches:
         """The most confident match in each cell of a grid over the first picture."""
         cell = (self.first * [columns, rows]).astype(int) @ [1, columns]

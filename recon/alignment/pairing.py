@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from recon import geometry
-from recon.alignment.dense_matching import Description, dense_matches
+from recon.alignment.dense_matching import DenseMatches, Description, dense_matches
 from recon.alignment.depth import sample
 from recon.alignment.matching import Features, match, match_near, transform_pixels, united
 from recon.alignment.twoview import Pair, verify_pair
@@ -21,6 +21,7 @@ from recon.alignment.twoview import Pair, verify_pair
 DENSE_ERROR = 5.0  # of an inlier among dense matches, in working pixels
 EVERY = 2  # of this many rows and columns of cells, one is matched
 CONFIDENT = 0.1  # the probability of a dense match worth a try
+STRANGERS = 0.05  # the mean probability below which two views hardly show the same thing
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,21 @@ def join(first: int, second: int, seen: Sequence[Seen]) -> Joined:
     """
     nothing = np.zeros((0, 2)), np.zeros((0, 2))
     here, there = seen[first], seen[second]
-    described = here.description is not None and there.description is not None
-    matches = np.zeros((0, 2), int)
+    matches, found = np.zeros((0, 2), int), None
     if here.description is not None and there.description is not None:
         matches = match(here.features, there.features, patches=(here.description.patches, there.description.patches))
-        if here.description.cells is not None:
+        if here.description.cells is not None and there.description.cells is not None:
             found = dense_matches(here.description, there.description)
-            near = match_near(here.features, there.features, here.description.cells.shape[1::-1], found)
+            # Unsure ones of repeated things would all mislead alike.
+            sure = found.surer(CONFIDENT)
+            near = match_near(here.features, there.features, here.description.cells.shape[1::-1], sure)
             matches = united(near, matches)
         pair = verified(first, second, here, there, matches)
-        if pair is not None:
+        if pair is not None or (found is not None and strange(found, here.description)):
             return Joined(matches, pair, nothing)
     plain = match(here.features, there.features)  # descriptions may be mistaken
     pair = verified(first, second, here, there, plain)
-    if pair is not None or not described:
+    if pair is not None or found is None:
         return Joined(plain, pair, nothing)
     added = dense_pixels(here, there)
     pair = verified(first, second, with_pixels(here, added[0]), with_pixels(there, added[1]), None)
@@ -112,6 +114,12 @@ def verified(first: int, second: int, here: Seen, there: Seen, matches: np.ndarr
     return None if found is None else replace(found, first=first, second=second)
 
 
+def strange(found: DenseMatches, description: Description) -> bool:
+    """Whether the best matches of the first view's patches are hardly better than chance."""
+    strongest = found.strongest(*description.patches.shape[1::-1])
+    return len(strongest.first) == 0 or float(strongest.confidence.mean()) < STRANGERS
+
+
 def dense_pixels(here: Seen, there: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Working pixels ``[K,2]`` in both views that match by cells, from either side.
 
@@ -121,10 +129,10 @@ def dense_pixels(here: Seen, there: Seen) -> tuple[np.ndarray, np.ndarray]:
     for start, end in ((here, there), (there, here)):
         if start.description is None or start.description.cells is None or end.description is None:
             return np.zeros((0, 2)), np.zeros((0, 2))
-        found = dense_matches(start.description, end.description)
+        found = dense_matches(start.description, end.description).surer(CONFIDENT)
         cell = (found.first * start.description.cells.shape[1::-1]).astype(int)
-        sure = (found.confidence > CONFIDENT) & (cell % EVERY == 0).all(1)
-        sides.append((found.first[sure] * start.features.size, found.second[sure] * end.features.size))
+        fixed = (cell % EVERY == 0).all(1)
+        sides.append((found.first[fixed] * start.features.size, found.second[fixed] * end.features.size))
     return np.concatenate([sides[0][0], sides[1][1]]), np.concatenate([sides[0][1], sides[1][0]])
 
 

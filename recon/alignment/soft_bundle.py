@@ -23,7 +23,8 @@ SCALE_DEVIATION = 0.15  # of the logarithm of the unit of one view's depth
 TURN_DEVIATION = np.radians(5)  # of a camera's rotation
 STEP_DEVIATION = 0.5  # of a camera's place, over the usual distance between two
 FOCAL_DEVIATION = 0.05  # of the logarithm of the focal length
-WEIGHT = 0.1  # of one match: ten of one pair that lie together err together
+CERTAIN = 0.4  # the confidence from which a match, and a pair of views on average, count fully
+WEIGHT = 3.0  # of one match that counts fully
 NEAREST = 0.05  # over the usual depth: nothing is nearer to a camera
 
 
@@ -38,6 +39,7 @@ class Sightings:
         depth: ``[N]`` z-depth in ``view`` there.
         seen: ``[N,2]``, x and y of the ray in the camera of ``other``, z = 1.
         deviation: ``[N]`` of ``seen``.
+        weight: ``[N]``, how much it counts.
     """
 
     view: np.ndarray
@@ -46,6 +48,7 @@ class Sightings:
     depth: np.ndarray
     seen: np.ndarray
     deviation: np.ndarray
+    weight: np.ndarray
 
     @classmethod
     def of(
@@ -63,6 +66,9 @@ class Sightings:
         at = sample(depth, found.first * depth.shape[::-1])
         known = np.isfinite(at)
         count = int(known.sum())
+        # A lone match is worth little where the rest of its pair is hardly more than chance.
+        certain = np.minimum(found.confidence / CERTAIN, 1)
+        certain = certain * min(float(found.confidence.mean()) / CERTAIN, 1) if len(certain) else certain
         return cls(
             np.full(count, view),
             np.full(count, other),
@@ -70,6 +76,7 @@ class Sightings:
             at[known],
             (2 * found.second[known] - 1) * tangents[other],
             np.full(count, 2 * found.deviation * tangents[other][0]),
+            WEIGHT * certain[known],
         )
 
     @classmethod
@@ -118,10 +125,11 @@ class _Problem:
 
     def __init__(self, world_from_camera: np.ndarray, sightings: Sightings, doubt: np.ndarray) -> None:
         order = np.lexsort([sightings.other, sightings.view])
-        self.view, self.other, self.ray, self.depth, self.seen, self.deviation = (
+        self.view, self.other, self.ray, self.depth, self.seen, self.deviation, self.weight = (
             np.asarray(values)[order]
             for values in (
                 sightings.view, sightings.other, sightings.ray, sightings.depth, sightings.seen, sightings.deviation,
+                sightings.weight,
             )
         )  # fmt: skip
         self.order = order
@@ -174,7 +182,7 @@ class _Problem:
 
     def cost(self, state: _State, squares: np.ndarray) -> float:
         """Cauchy's of the matches, squares of the prior."""
-        return float(WEIGHT * np.log1p(squares).sum() + (self.prior * self.from_start(state) ** 2).sum())
+        return float((self.weight * np.log1p(squares)).sum() + (self.prior * self.from_start(state) ** 2).sum())
 
     def normal_equations(self, state: _State, projection: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
         here, there, turned, projected, error, by_point, metric, squares = projection
@@ -189,7 +197,7 @@ class _Problem:
         across = np.einsum("nij,nj->ni", other_from_view, here * [1.0, 1.0, 0.0])
         jacobian[:, :, 13] = 0.0  # the other view's depth plays no part in this direction
         jacobian[:, :, 14] = np.einsum("nab,nb->na", by_point, across) - projected
-        weighted = metric @ jacobian * (WEIGHT / (1 + squares))[:, None, None]
+        weighted = metric @ jacobian * (self.weight / (1 + squares))[:, None, None]
         matrix = np.diag(self.prior)
         vector = self.prior * self.from_start(state)
         for start, end in zip(self.bounds[:-1], self.bounds[1:], strict=True):

@@ -19,6 +19,7 @@ from recon.alignment import mapping as mapper
 from recon.alignment import placement
 from recon.alignment.bundle import Mapping
 from recon.alignment.dense_matching import Description
+from recon.alignment.loops import consistent
 from recon.alignment.matching import (
     LONG_SIDE,
     Features,
@@ -150,7 +151,8 @@ class _Stage:
             for pair, found in zip(wanted, pool.map(lambda pair: join(pair[0], pair[1], seen), wanted), strict=True):
                 joined.append((pair, found))
                 yield 0.3 + 0.4 * len(joined) / len(wanted), f"Matched {len(joined)} of {len(wanted)} pairs"
-        self.features, self.matches, self.pairs = merge(self.features, joined)
+        self.features, self.matches, pairs = merge(self.features, joined)
+        self.pairs = consistent(pairs, self.network)
 
     def map_views(self) -> Progress:
         mapping = self.mapping

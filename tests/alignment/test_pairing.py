@@ -8,9 +8,9 @@ import pytest
 
 from recon import View, geometry
 from recon.alignment.bundle import pinhole
-from recon.alignment.dense_matching import Description
+from recon.alignment.dense_matching import Description, dense_matches
 from recon.alignment.matching import extract, working_size
-from recon.alignment.pairing import Joined, Seen, dense_pixels, join, merge
+from recon.alignment.pairing import Joined, Seen, dense_pixels, join, merge, strange
 from recon.evaluation.metrics import pair_errors
 from recon.scene import Frame
 from tests.alignment.test_dense_matching import describe
@@ -65,6 +65,17 @@ def test_descriptors_of_something_else_verify_nothing(frames):
     noise = Description(*(np.float32(grid / np.linalg.norm(grid, axis=-1, keepdims=True)) for grid in (patches, cells)))
     other = replace(second, description=noise)
     assert join(0, 1, [first, other]).pair is None
+
+
+def test_views_are_strange_whose_best_matches_are_unsure(frames):
+    here, there = (describe(frame, frame.view, noise=0.1) for frame in frames[:2])
+    found = dense_matches(here, there)
+    assert not strange(found, here)
+    assert strange(replace(found, confidence=0.05 * found.confidence), here)
+    rows, columns = here.patches.shape[:2]
+    assert not strange(found.strongest(columns, rows), here)  # what else a patch matches with does not count
+    nowhere = np.zeros((0, 2))
+    assert strange(replace(found, first=nowhere, second=nowhere, confidence=np.zeros(0)), here)
 
 
 def test_a_place_that_several_pairs_share_is_one_feature(frames):

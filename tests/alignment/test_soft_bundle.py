@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recon import geometry
+from recon.alignment.dense_matching import DenseMatches
 from recon.alignment.soft_bundle import Sightings, settle
 from recon.evaluation.metrics import pair_errors
 from recon.scene import Scene
@@ -37,7 +38,7 @@ def sightings(scene: Scene, focal: float = 1.0, noise: float = 0.5, wrong: float
             parts.append(
                 (
                     np.full(count, i), np.full(count, j), rays[good] * [focal, focal, 1], rough,
-                    focal * back[:, :2], deviation,
+                    focal * back[:, :2], deviation, np.full(count, 0.1),
                 )
             )  # fmt: skip
     return Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -100,3 +101,15 @@ def test_without_a_match_for_a_view_it_stays(scene, poses):
     kept = (every.view != 3) & (every.other != 3)
     settled = settle(rough, Sightings(*(np.asarray(values)[kept] for values in vars(every).values())))
     np.testing.assert_allclose(settled.world_from_camera[3], rough[3], atol=1e-6)
+
+
+def test_a_pair_that_hardly_matches_counts_little(scene):
+    depth = scene.frames[0].depth
+    places = np.random.default_rng(4).uniform(0.1, 0.9, (50, 2))
+    tangents = [np.array([0.5, 0.4])] * 2
+
+    def total(confidence: float) -> float:
+        found = DenseMatches(places, places, np.full(50, confidence), 0.01)
+        return float(Sightings.of((0, 1), found, depth, tangents).weight.sum())
+
+    assert total(0.5) == total(0.9) > 10 * total(0.1) > 0
