@@ -21,6 +21,7 @@ from recon.alignment.twoview import Pair, verify_pair
 DENSE_ERROR = 5.0  # of an inlier among dense matches, in working pixels
 EVERY = 2  # of this many rows and columns of cells, one is matched
 CONFIDENT = 0.1  # the probability of a dense match worth a try
+PLAUSIBLE = 0.03  # of one that features may follow
 STRANGERS = 0.05  # the mean probability below which two views hardly show the same thing
 
 
@@ -80,7 +81,7 @@ def join(first: int, second: int, seen: Sequence[Seen]) -> Joined:
         if here.description.cells is not None and there.description.cells is not None:
             found = dense_matches(here.description, there.description)
             # Unsure ones of repeated things would all mislead alike.
-            sure = found.surer(CONFIDENT)
+            sure = found.surer(PLAUSIBLE)
             near = match_near(here.features, there.features, here.description.cells.shape[1::-1], sure)
             matches = united(near, matches)
         pair = verified(first, second, here, there, matches)
