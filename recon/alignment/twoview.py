@@ -22,7 +22,7 @@ EPIPOLAR_ERROR = 2.5  # of an inlier, in working pixels
 LARGEST_ANGLE = 50.0  # degrees: SIFT does not recognise a thing from farther around
 CLEARLY = 0.8  # times the contradiction with depth, to prefer another pose
 EXPECTED_ERROR = 4.0  # times the error of an inlier, for a pose that the model expects
-FEWEST, FEWEST_PER_DEGREE = 12, 1.25  # inliers of a pose, and more for each degree that it differs from the model's
+FEWEST, FEWEST_PER_DEGREE = 12, 0.75  # inliers of a pose, and more for each degree that it differs from the model's
 TURN = 20.0  # degrees by which the model may well be wrong
 EQUAL = 0.85  # a pose with so many of the best one's inliers explains the matches as well
 
