@@ -89,10 +89,14 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """Arguments of the network's class for which the weights were made; empty where the file says nothing of it.
 
     Raises:
-        InputError: no such file, not safetensors, or of a newer version.
+        InputError: no such file, not safetensors, of a newer version, or with a configuration that is none.
     """
     with opened(path) as file:
-        return json.loads((file.metadata() or {}).get("configuration", "{}"))
+        text = (file.metadata() or {}).get("configuration", "{}")
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The weights '{path.name}' do not say which network they are of; fetch them anew.") from error
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -131,7 +131,7 @@ def _windows(cells: np.ndarray, patches: np.ndarray) -> np.ndarray:
     views = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(0, 1))[::FINE, ::FINE]
     columns = views.shape[1]
     chosen = views[patches // columns, patches % columns]
-    return chosen.reshape(len(patches), cells.shape[2], -1).transpose(0, 2, 1)
+    return chosen.reshape(len(patches), cells.shape[2], WINDOW * WINDOW).transpose(0, 2, 1)
 
 
 def _likeness(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

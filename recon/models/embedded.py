@@ -52,8 +52,12 @@ class Embedded(Model):
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
         self.card = card
         self.device = device
-        self.network = ParallaxNetwork(**read_configuration(weights or WEIGHTS))
-        load_weights(self.network, weights or WEIGHTS)
+        path = weights or WEIGHTS
+        try:
+            self.network = ParallaxNetwork(**read_configuration(path))
+        except TypeError as error:
+            raise InputError(f"The weights '{path.name}' are of another network; give a file made for it.") from error
+        load_weights(self.network, path)
         self.network.to(device).eval()
 
     def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:

@@ -89,3 +89,10 @@ def test_pictures_of_different_shapes_match(frames):
     found = dense_matches(describe(first, 1), left)
     errors = pixel_errors(first, second, found.first, found.second * [12 / 16, 1])
     assert np.median(errors) < 1.5
+
+
+def test_featureless_pictures_match_nowhere():
+    plain = Description(np.full((3, 4, 8), 8**-0.5, np.float32), np.full((12, 16, 8), 8**-0.5, np.float32))
+    found = dense_matches(plain, plain)
+    assert found.first.shape == found.second.shape == (len(found.confidence), 2)
+    assert (found.confidence < 0.1).all()

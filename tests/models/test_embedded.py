@@ -1,4 +1,5 @@
 import gc
+import json
 import weakref
 
 import numpy as np
@@ -9,8 +10,9 @@ from safetensors.torch import save_file
 import recon
 from recon import InputError, Options, View
 from recon.evaluation.metrics import area_under_curve, pair_errors
-from recon.models.embedded import Embedded
+from recon.models.embedded import WEIGHTS, Embedded
 from recon.models.look import agree, focal_lengths, network_size
+from recon.quantization import read_configuration
 from tests.helpers import synthetic_scene, synthetic_views
 
 ALONE = Options(verify=False)
@@ -227,7 +229,7 @@ def test_nothing_to_reconstruct(model):
 def test_weights_of_ones_own(model, views, tmp_path):
     state = {name: tensor.half() for name, tensor in model.network.state_dict().items()}
     path = tmp_path / "mine.safetensors"
-    save_file(state, path)
+    save_file(state, path, {"configuration": json.dumps(read_configuration(WEIGHTS))})
     own = recon.load("embedded", device="cpu", weights=path).reconstruct(views[:1], ALONE)
     shipped = model.reconstruct(views[:1], ALONE)
     np.testing.assert_allclose(own.frames[0].depth, shipped.frames[0].depth, rtol=0.05)
@@ -239,3 +241,7 @@ def test_weights_that_do_not_fit(tmp_path):
         recon.load("embedded", device="cpu", weights=tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="cannot be read"):
         recon.load("embedded", device="cpu", weights=tmp_path / "missing.safetensors")
+    for configuration, told in (('{"wings": 2}', "another network"), ("[1]", "do not say")):
+        save_file({"a": torch.zeros(3)}, tmp_path / "odd.safetensors", {"configuration": configuration})
+        with pytest.raises(InputError, match=told):
+            recon.load("embedded", device="cpu", weights=tmp_path / "odd.safetensors")
