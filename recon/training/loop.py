@@ -16,6 +16,7 @@ import torch
 
 from recon.errors import InputError
 from recon.progress import ProgressBar
+from recon.quantization import read_configuration as read_weights_configuration
 from recon.training import checkpoint
 from recon.training.batch import Batch
 from recon.training.checkpoint import Progress
@@ -24,7 +25,7 @@ from recon.training.folder import FolderScenes
 from recon.training.journal import Clock, Journal, Means
 from recon.training.learner import Learner
 from recon.training.metrics import metrics
-from recon.training.networks import as_it_is, find_trainable
+from recon.training.networks import Trainable, as_it_is, find_trainable
 from recon.training.picture import picture
 from recon.training.profile import GENERATOR, Profile, profile, step_flops
 from recon.training.schedule import Shape, draw_shape, learning_rate
@@ -101,7 +102,7 @@ def train(
         journal = None
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "configuration.json").write_text(json.dumps(asdict(configuration), indent=1), encoding="utf-8")
+            (folder / "configuration.json").write_text(json.dumps(asdict(run.configuration), indent=1), encoding="utf-8")
             journal = stack.enter_context(Journal(folder))
         if bar is not None:
             bar.show("Compiling" if configuration.optimiser.compiled else "Beginning", 0.0)
@@ -134,21 +135,29 @@ def measure_step(configuration: Configuration, device: str | None = None) -> Pro
 def prepare(configuration: Configuration, folder: Path, team: Team, resume: bool = False) -> Run:
     """Network, optimiser and scenes of a run, where it begins or where it stopped."""
     trainable = find_trainable(configuration.network.name)
+    start = starting_weights(configuration, trainable)
+    if start is not None:  # what the file says of its network holds unless the configuration says otherwise
+        arguments = read_weights_configuration(start) | configuration.network.arguments
+        configuration = replace(configuration, network=replace(configuration.network, arguments=arguments))
     torch.backends.cudnn.benchmark = True  # few image sizes come over and over
     torch.manual_seed(configuration.seed)
     try:
         network = trainable.build(**configuration.network.arguments)
     except TypeError as error:
         raise InputError(f"The table 'network.arguments' does not fit {trainable.network}: {error}.") from error
-    initial = configuration.network.initial
-    if initial and not resume:
-        start = trainable.weights if initial == "shipped" else Path(initial)
-        if start is None:
-            raise InputError(f"No weights are shipped for '{configuration.network.name}': give network.initial a file.")
+    if start is not None and not resume:
         checkpoint.start_from(network, start, configuration.network.fresh)
     learner = Learner(trainable, network, configuration.losses, configuration.optimiser, team, configuration.seed)
     progress = checkpoint.load_state(folder, learner) if resume else Progress()
     return Run(configuration, folder, team, learner, *sources(configuration, team), progress)
+
+
+def starting_weights(configuration: Configuration, trainable: Trainable) -> Path | None:
+    """The file that training starts from, or None for weights drawn at random."""
+    initial = configuration.network.initial
+    if initial == "shipped" and trainable.weights is None:
+        raise InputError(f"No weights are shipped for '{configuration.network.name}': give network.initial a file.")
+    return trainable.weights if initial == "shipped" else Path(initial) if initial else None
 
 
 def sources(configuration: Configuration, team: Team) -> tuple[Source, Source]:

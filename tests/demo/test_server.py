@@ -194,7 +194,7 @@ def test_a_browser_that_stops_reading_holds_up_nobody_and_fills_no_memory(server
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         narrow.connect(address)
         slow = connect(url, sock=narrow, subprotocols=[SUBPROTOCOL], max_size=None, max_queue=1)
-        other.viewer.show(Scene(large_scene().frames * 3))  # 27 MB, more than the sockets on the way hold
+        other.viewer.show(Scene(large_scene().frames * 6))  # 54 MB, more than the sockets on the way hold
         time.sleep(2)
         buffer = other.viewer._server._websock_server._broadcast_buffer
         assert min(buffer.generator_cursors.values()) < buffer.message_counter - 200  # the rest waits at its source

@@ -10,7 +10,7 @@ import torch
 from recon import cli
 from recon.errors import InputError
 from recon.networks.parallax import ParallaxNetwork
-from recon.quantization import load_weights, write_weights
+from recon.quantization import load_weights, read_configuration, write_weights
 from recon.training.batch import rays
 from recon.training.checkpoint import start_from
 from recon.training.folder import FolderScenes
@@ -30,7 +30,7 @@ def test_the_shipped_weights_are_taken_further_on_a_folder(room, tmp_path, capsy
     words = [word for setting in settings for word in ("--set", setting)]
     assert cli.main(["finetune", "--data", str(room), "--out", str(out), "--device", "cpu", *words]) == 0
     assert capsys.readouterr().out.strip() == str(out / "weights.safetensors")
-    load_weights(ParallaxNetwork(), out / "weights.safetensors")
+    load_weights(ParallaxNetwork(**read_configuration(out / "weights.safetensors")), out / "weights.safetensors")
     losses = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines() if "loss" in line]
     assert len(losses) == 2
     assert max(losses) < 3  # random weights begin above 10
