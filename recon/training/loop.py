@@ -102,7 +102,9 @@ def train(
         journal = None
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "configuration.json").write_text(json.dumps(asdict(run.configuration), indent=1), encoding="utf-8")
+            (folder / "configuration.json").write_text(
+                json.dumps(asdict(run.configuration), indent=1), encoding="utf-8"
+            )
             journal = stack.enter_context(Journal(folder))
         if bar is not None:
             bar.show("Compiling" if configuration.optimiser.compiled else "Beginning", 0.0)
