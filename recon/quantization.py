@@ -7,10 +7,10 @@ A large tensor ``name`` is stored as int8 with one float32 scale per output chan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,7 @@ FORMAT = "parallax-weights"
 FORMAT_VERSION = "1"
 SCALE_SUFFIX = ":scale"
 LARGE = 16_384  # below this many elements, 8 bits would save nothing worth an error
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def quantize(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -97,6 +98,20 @@ def read_configuration(path: Path) -> dict[str, Any]:
         return dict(json.loads(text))
     except (TypeError, ValueError) as error:
         raise InputError(f"The weights '{path.name}' do not say which network they are of; fetch them anew.") from error
+
+
+def load_network(kind: Callable[..., Network], path: Path) -> Network:
+    """The network that the weights were made for, with them.
+
+    Raises:
+        InputError: no such file, not safetensors, of a newer version, or made for another kind of network.
+    """
+    try:
+        network = kind(**read_configuration(path))
+    except TypeError as error:
+        raise InputError(f"The weights '{path.name}' are of another network; give a file made for it.") from error
+    load_weights(network, path)
+    return network
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -15,16 +15,15 @@ import torch
 
 from recon import geometry
 from recon.alignment.dense import densify
-from recon.assets import ASSETS
+from recon.assets import WEIGHTS
 from recon.errors import InputError
 from recon.models.base import Card, Model, Options, Plan, Update, spread
 from recon.models.look import INPUT_AREA, Description, Look, agree, focal_lengths, network_size, preprocess, resize
 from recon.networks.parallax import ParallaxNetwork
-from recon.quantization import load_weights, read_configuration
+from recon.quantization import load_network
 from recon.scene import Camera, Frame, Scene, View
 from recon.upsampling import edge_confidence, upsample_depth
 
-WEIGHTS = ASSETS / "parallax-small.safetensors"
 FRAME_AREA = 4 * INPUT_AREA  # pixels of a frame: crisper clouds and pictures than the network's own
 Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
 Result = TypeVar("Result")
@@ -52,13 +51,7 @@ class Embedded(Model):
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
         self.card = card
         self.device = device
-        path = weights or WEIGHTS
-        try:
-            self.network = ParallaxNetwork(**read_configuration(path))
-        except TypeError as error:
-            raise InputError(f"The weights '{path.name}' are of another network; give a file made for it.") from error
-        load_weights(self.network, path)
-        self.network.to(device).eval()
+        self.network = load_network(ParallaxNetwork, weights or WEIGHTS).to(device).eval()
 
     def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
         """See `Model.plan`."""

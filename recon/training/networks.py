@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recon.assets import ASSETS
+from recon.assets import WEIGHTS
 from recon.errors import InputError
 from recon.networks.parallax import ParallaxNetwork
 from recon.networks.sweep import SweepNetwork
@@ -66,7 +66,7 @@ TRAINABLE: dict[str, Trainable] = {
         loss=parallax_loss,
         judge=estimate_parallax,
         compile=ParallaxNetwork.compile_parts,
-        weights=ASSETS / "parallax-small.safetensors",
+        weights=WEIGHTS,
     ),
     "sweep": Trainable(
         network="parallax-sweep",

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recon.assets import ASSETS
+from recon.assets import WEIGHTS
 from recon.networks.parallax import ParallaxNetwork
 from recon.networks.sweep import Refined, SweepNetwork
-from recon.quantization import load_weights, read_configuration
+from recon.quantization import load_network
 from recon.training.batch import Batch
 from recon.training.estimate import Estimate
+from recon.training.losses import dense
 from recon.training.objective import ObjectiveWeights
 
-ROTATION_ERROR, TRANSLATION_ERROR, FOCAL_ERROR = 0.0015, 0.01, 0.01  # radians; of the baseline; of its logarithm
+ROTATION_ERROR, TRANSLATION_ERROR = 0.0015, 0.01  # radians; of the baseline
 NETWORK_SHARE = 0.7  # of the priors that are what the embedded network says
-CONFIDENCE_WEIGHT = 0.2  # alpha of DUSt3R, eq. 4
 GRADIENT_WEIGHT = 0.5
 
 
@@ -59,10 +59,7 @@ def estimate_sweep(network: SweepNetwork, question: Question) -> Estimate:
 @lru_cache(maxsize=1)
 def embedded_network(device: torch.device) -> ParallaxNetwork:
     """The network that is shipped, whose depth is the prior."""
-    path = ASSETS / "parallax-small.safetensors"
-    network = ParallaxNetwork(**read_configuration(path))
-    load_weights(network, path)
-    return network.to(device).eval().requires_grad_(False)
+    return load_network(ParallaxNetwork, WEIGHTS).to(device).eval().requires_grad_(False)
 
 
 def refine(network: SweepNetwork, question: Question) -> Refined:
@@ -102,7 +99,7 @@ def filled(depth: Tensor) -> Tensor:
 def spoilt_depth(depth: Tensor, generator: torch.Generator) -> Tensor:
     """A prior made of true depth ``[S,V,H,W]``: soft edges, bent smoothly, off in scale.
 
-    The bend is noise at 1/64 to 1/8 of the picture's width, of up to 15 % for a scene.
+    The bend is noise on grids of 2, 4 and 8 cells a side, of up to about 15 % for a scene.
     """
     scenes, views, height, width = depth.shape
 
@@ -159,32 +156,22 @@ def skew(vectors: Tensor) -> Tensor:
 def sweep_objective(refined: Refined, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss against true ``depth [N,H,W]``, 0 where unknown, and its parts.
 
-    Log-depth L1 after each sweep; at the end weighted by confidence (DUSt3R, eq. 4), with its gradients at three scales
-    (MiDaS, eq. 11).
+    Errors of the log-depth after each sweep; at the end weighted by confidence, with its gradients at three scales.
     """
-    valid = (depth > 0).float()
-    true = depth.clamp_min(1e-4).log()
+    valid = depth > 0
+    true = dense.log_depth(depth)
     wide, fine = (
-        mean((coarse - true[:, s // 2 :: s, s // 2 :: s]).abs().clamp_max(1), valid[:, s // 2 :: s, s // 2 :: s])
+        dense.masked_mean((coarse - cells(true, s)).abs().clamp_max(1), cells(valid, s))
         for s, coarse in zip((8, 4), refined.coarse, strict=True)
     )
-    difference = refined.depth.log() - true
-    confidence = refined.confidence
-    final = mean(difference.abs().clamp_max(1) * confidence - CONFIDENCE_WEIGHT * confidence.log(), valid)
-    gradient = torch.zeros_like(final)
-    for step in (1, 2, 4):
-        some, known = difference[:, ::step, ::step], valid[:, ::step, ::step]
-        across = (some[:, :, 1:] - some[:, :, :-1]).abs().clamp_max(1)
-        down = (some[:, 1:] - some[:, :-1]).abs().clamp_max(1)
-        gradient = (
-            gradient + mean(across, known[:, :, 1:] * known[:, :, :-1]) + mean(down, known[:, 1:] * known[:, :-1])
-        )
+    error = dense.depth_error(refined.depth, depth)
+    final = dense.confidence_weighted(error.clamp_max(1), refined.confidence, valid)
+    gradient = dense.multi_scale_gradient(refined.depth, depth, valid)
     loss = wide + fine + final + GRADIENT_WEIGHT * gradient
-    error = mean(difference.abs(), valid)
-    parts = {"wide": wide, "fine": fine, "final": final, "gradient": gradient, "error": error}
+    parts = {"wide": wide, "fine": fine, "final": final, "gradient": gradient, "error": dense.masked_mean(error, valid)}
     return loss, {name: part.detach() for name, part in parts.items()}
 
 
-def mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean, 0 where there is no weight."""
-    return (values * weights).sum() / weights.sum().clamp_min(1)
+def cells(maps: Tensor, stride: int) -> Tensor:
+    """The pixels of ``[N,H,W]`` at the middle of each cell of a coarser grid."""
+    return maps[:, stride // 2 :: stride, stride // 2 :: stride]

@@ -47,10 +47,6 @@ class Team:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
-    def meet(self) -> None:
-        """Wait until all processes are here."""
-        self.follow(0.0)
-
     def part(self) -> None:
         """End the communication."""
         if self.size > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -241,9 +240,3 @@ def draw_materials(draw: Draw, look: Tensor, own: Tensor, owner: Tensor, size: T
         shininess=shininess,
         emission=emission,
     )
-
-
-def number_of(looks: Sequence[str]) -> list[int]:
-    """Indices of looks by name."""
-    names = list(LOOKS)
-    return [names.index(look) for look in looks]
