@@ -26,9 +26,11 @@ from recon.models import Options as Options
 from recon.models import Plan as Plan
 from recon.models import Update as Update
 from recon.models import load as load
+from recon.models import plan as plan
 from recon.scene import Camera as Camera
 from recon.scene import Frame as Frame
 from recon.scene import Scene as Scene
+from recon.scene import Tracks as Tracks
 from recon.scene import View as View
 
 

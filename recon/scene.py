@@ -152,6 +152,23 @@ class Frame:
 
 
 @dataclass
+class Tracks:
+    """Points followed through F frames, N of them.
+
+    Attributes:
+        pixels: ``[F,N,2] float32``, where each point is in each frame's image; it may lie outside.
+        visibility: ``[F,N] float32``, 0 to 1: whether it is seen there.
+        confidence: ``[F,N] float32``, 0 to 1: whether the place is right.
+        query: ``[N] int32``, the frame in which each point was picked.
+    """
+
+    pixels: np.ndarray
+    visibility: np.ndarray
+    confidence: np.ndarray
+    query: np.ndarray
+
+
+@dataclass
 class Scene:
     """Frames in one world.
 
@@ -162,6 +179,7 @@ class Scene:
         settings: the options it was made with, JSON-compatible.
         notes: sentences the user should read (what was left out, what is uncertain).
         sparse_points: ``[P,3] float32`` triangulated points in the world, or None.
+        tracks: points followed through the frames, or None.
     """
 
     frames: list[Frame] = field(default_factory=list)
@@ -170,6 +188,7 @@ class Scene:
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sparse_points: np.ndarray | None = None
+    tracks: Tracks | None = None
 
     def save(self, folder: str | Path) -> Path:
         """Write everything to ``folder`` (see `recon.storage`); a half-written folder is never left under that name."""

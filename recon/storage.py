@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from recon.errors import InputError
-from recon.scene import Camera, Frame, Scene
+from recon.scene import Camera, Frame, Scene, Tracks
 
 VERSION = 1
-DATACLASSES = {kind.__name__: kind for kind in (Scene, Frame, Camera)}
+DATACLASSES = {kind.__name__: kind for kind in (Scene, Frame, Camera, Tracks)}
 LAYOUT = {"scene.json", "scene.npz", "frames"}
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recon.errors import InputError
 from recon.models.base import Card, Model, Options, Plan, Update
+from recon.scene import View
+
+if TYPE_CHECKING:
+    import torch
 
 CARDS: dict[str, Card] = {
     card.name: card
@@ -26,33 +32,107 @@ CARDS: dict[str, Card] = {
             maximum_views=64,
             code="recon.models.embedded:Embedded",
         ),
+        Card(
+            name="vggt",
+            title="VGGT",
+            summary="Meta AI's 1.26-billion-parameter network: cameras, depth, points and tracks in one pass.",
+            gives=("cameras", "depth", "points", "tracks"),
+            licence="CC-BY-NC-4.0",
+            licence_url="https://huggingface.co/facebook/VGGT-1B",
+            commercial=False,
+            metric=False,
+            parameters=1_256_537_516,
+            download=5_026_000_000,
+            resolution=518,
+            maximum_views=1000,
+            paper="https://arxiv.org/abs/2503.11651",
+            code="recon.models.vggt:Vggt",
+            repository="facebook/VGGT-1B",
+            files=("model.safetensors", "model.pt"),
+            choices=("points", "fit", "refine", "verify", "dense"),
+        ),
+        Card(
+            name="vggt-commercial",
+            title="VGGT (commercial licence)",
+            summary="The same network, trained anew: commercial use is allowed, military use is not.",
+            gives=("cameras", "depth", "points", "tracks"),
+            licence="LicenseRef-VGGT-License-v1",
+            licence_url="https://huggingface.co/facebook/VGGT-1B-Commercial",
+            commercial=True,
+            metric=False,
+            parameters=1_256_537_516,
+            download=5_026_000_000,
+            resolution=518,
+            maximum_views=1000,
+            paper="https://arxiv.org/abs/2503.11651",
+            code="recon.models.vggt:Vggt",
+            repository="facebook/VGGT-1B-Commercial",
+            gated=True,
+            files=("vggt_1B_commercial.pt",),
+            choices=("points", "fit", "refine", "verify", "dense"),
+        ),
     ]
 }
 
 
-def load(name: str = "embedded", device: str | None = None, weights: str | Path | None = None) -> Model:
-    """Load a model.
+def plan(name: str, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
+    """What a run of a model over ``views`` will take, without loading its weights (see `Model.predict`).
+
+    Raises:
+        InputError: no model of that name, or no views.
+    """
+    card = _card(name)
+    return _class(card).predict(card, views, _device(device).type, options)
+
+
+def load(
+    name: str = "embedded",
+    device: str | None = None,
+    weights: str | Path | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Model:
+    """Load a model, fetching its weights from the Hugging Face Hub if they are neither shipped nor in its cache.
 
     Args:
         name: of a card in `CARDS`.
         device: a torch device; None takes CUDA where there is one, else the CPU.
         weights: a checkpoint file to use in place of the card's own.
+        progress: called with the share of the download done, 0 to 1, and what is being done; may raise to stop.
 
     Raises:
-        InputError: no model of that name, no such device, or a file that does not fit the network.
+        InputError: no model of that name, no such device, weights that cannot be fetched, or a file that does not fit
+            the network.
     """
+    card = _card(name)
+    chosen = _device(device)
+    path = None if weights is None else Path(weights)
+    if path is None and card.repository is not None:
+        from recon import hub  # here, since most runs need no network
+
+        path = hub.fetch(card, progress)
+    return _class(card)(card, chosen, path)  # type: ignore[call-arg]
+
+
+def _card(name: str) -> Card:
     if name not in CARDS:
         raise InputError(f"There is no model called '{name}'; the models are: {', '.join(CARDS)}.")
+    return CARDS[name]
+
+
+def _class(card: Card) -> type[Model]:
+    module, _, attribute = card.code.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _device(wanted: str | None) -> torch.device:
     import torch  # here, since the page must open before those seconds are spent
 
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"The device '{chosen}' cannot be used here; leave it out to let Parallax choose.") from error
-    module, _, attribute = CARDS[name].code.partition(":")
-    model_class = getattr(importlib.import_module(module), attribute)
-    return model_class(CARDS[name], torch.device(chosen), None if weights is None else Path(weights))
+    return torch.device(chosen)
 
 
-__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "load"]
+__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "load", "plan"]

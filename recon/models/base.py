@@ -5,10 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from recon.errors import InputError
-from recon.scene import Scene, View
+from recon.scene import Scene, Tracks, View
+
+if TYPE_CHECKING:
+    import torch  # the page must open before its seconds are spent
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Card:
         maximum_views: the most views one run takes.
         paper: address of the paper or page that describes it.
         code: ``module:Class`` of the model, imported when it is first used.
+        files: names of the checkpoint in the repository, the best first; the first that is there is taken.
+        choices: which of the fields of `Options` make a difference to this model, beside ``maximum_views``.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Card:
     repository: str | None = None
     gated: bool = False
     paper: str | None = None
+    files: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ("verify", "dense")
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,18 @@ class Options:
         maximum_views: use at most this many views; None leaves it to the plan.
         verify: check the cameras by matches and bundle adjustment; None for the model's own default.
         dense: refine depth against the other views, where cameras are verified; None for the model's own default.
+        points: where points come from: "depth" (with the camera) or "head" (the network's own pointmap).
+        fit: how a picture is brought to the network's size: "crop" (what is too high loses top and bottom) or "pad"
+            (all of it is kept, smaller).
+        refine: adjust cameras and points by bundle adjustment over the network's own tracks.
     """
 
     maximum_views: int | None = None
     verify: bool | None = None
     dense: bool | None = None
+    points: Literal["depth", "head"] = "depth"
+    fit: Literal["crop", "pad"] = "crop"
+    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,9 +91,12 @@ class Plan:
         views: indices of the views to use, ascending.
         size: ``(width, height)`` of the largest network input.
         precision: of the network, "float32" or "bfloat16".
-        memory: predicted peak of the process, in bytes.
-        seconds: predicted time.
+        memory: predicted peak in bytes, weights included: of the process on the CPU, of the device on a GPU.
+        seconds: predicted time, the loading of weights left out.
         notes: what was planned differently from what was asked, in sentences for the user.
+        device: kind of device planned for, "cpu" or "cuda".
+        available: bytes that are free for the run there, or None where that is not known.
+        chunk: frames that the network's dense heads take at a time; 0 where the model has no such thing.
     """
 
     views: tuple[int, ...]
@@ -86,6 +105,9 @@ class Plan:
     memory: int
     seconds: float
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
+    available: int | None = None
+    chunk: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,19 +133,30 @@ class Model(ABC):
     """A loaded model."""
 
     card: Card
+    device: torch.device
 
+    @classmethod
     @abstractmethod
-    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
-        """What a run over ``views`` will take, and how it is made to fit.
+    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
+        """What a run over ``views`` will take, and how it is made to fit, without loading any weights.
 
         Args:
+            card: of the model.
             views: what would be given to `stream`.
-            device: kind of device to plan for, "cpu" or "cuda"; None for the one the model is on.
+            device: kind of device to plan for, "cpu" or "cuda".
             options: what would be given to `stream`.
 
         Raises:
             InputError: no views.
         """
+
+    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
+        """`predict` for this model; None for the kind of device that it is on.
+
+        Raises:
+            InputError: no views.
+        """
+        return self.predict(self.card, views, device or self.device.type, options)
 
     @abstractmethod
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
@@ -149,6 +182,26 @@ class Model(ABC):
         if update is None:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
         return update.scene
+
+    def track(
+        self,
+        scene: Scene,
+        pixels: np.ndarray | None = None,
+        frame: int = 0,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Tracks:
+        """Follow points of one frame through all frames of a scene that this model made.
+
+        Args:
+            scene: as `stream` gave it.
+            pixels: ``[N,2]`` in the image of that frame; None for keypoints found there.
+            frame: index into ``scene.frames``.
+            progress: called with the share done, 0 to 1, and what is being done; may raise to stop.
+
+        Raises:
+            InputError: this model cannot track, there is no such frame, or a point lies outside of it.
+        """
+        raise InputError(f"{self.card.title} does not track points; choose a model that gives tracks.")
 
 
 def spread(count: int, maximum: int) -> tuple[int, ...]:

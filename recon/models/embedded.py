@@ -53,12 +53,13 @@ class Embedded(Model):
         self.device = device
         self.network = load_network(ParallaxNetwork, weights or WEIGHTS).to(device).eval()
 
-    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
-        """See `Model.plan`."""
+    @classmethod
+    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
+        """See `Model.predict`."""
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
         count = len(views)
-        limit = max(1, min(options.maximum_views or self.card.maximum_views, self.card.maximum_views))
+        limit = max(1, min(options.maximum_views or card.maximum_views, card.maximum_views))
         chosen = spread(count, limit)
         notes = []
         if len(chosen) < count:
@@ -68,32 +69,17 @@ class Embedded(Model):
             size=max((network_size(*views[i].size) for i in chosen), key=math.prod),
             precision="float32",
             memory=MEMORY + MEMORY_PER_VIEW * len(chosen) + sum(view.image.nbytes for view in views),
-            seconds=sum(self.predict_seconds(len(chosen), device or self.device.type, options).values()),
+            seconds=sum(predict_seconds(len(chosen), device, options).values()),
             notes=tuple(notes),
+            device=device,
         )
-
-    def predict_seconds(self, count: int, device: str, options: Options) -> dict[str, float]:
-        """Of each stage of a run over ``count`` views, in their order."""
-        cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
-        look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
-        matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
-        seconds = {
-            "Looking": look / (cores if device == "cpu" else GPU_SPEED),
-            "Comparing": AGREE_SECONDS_PER_PAIR * matched,
-            "Placing": PLACE_SECONDS * count,
-        }
-        if options.verify is not False:
-            seconds["Verifying"] = (VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched) / cores
-            if options.dense is not False:
-                seconds["Refining"] = DENSIFY_SECONDS * count / cores
-        return seconds
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. All frames are placed right after the network's one pass."""
         plan = self.plan(views, options=options)
         chosen = [views[i] for i in plan.views]
         scene = Scene(metric=self.card.metric, model=self.card.name, notes=list(plan.notes), settings=asdict(options))
-        parts = schedule(self.predict_seconds(len(chosen), self.device.type, options))
+        parts = schedule(predict_seconds(len(chosen), self.device.type, options))
 
         yield Update("Looking", 0.0, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
         looks = yield from relay(self.look(chosen), "Looking", *parts["Looking"], scene)
@@ -148,6 +134,23 @@ class Embedded(Model):
         for look in looks.values():
             look.world_from_camera = first_from_world @ look.world_from_camera
         return [looks[i] for i in range(len(views))]
+
+
+def predict_seconds(count: int, device: str, options: Options) -> dict[str, float]:
+    """Of each stage of a run over ``count`` views, in their order."""
+    cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
+    look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
+    matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
+    seconds = {
+        "Looking": look / (cores if device == "cpu" else GPU_SPEED),
+        "Comparing": AGREE_SECONDS_PER_PAIR * matched,
+        "Placing": PLACE_SECONDS * count,
+    }
+    if options.verify is not False:
+        seconds["Verifying"] = (VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched) / cores
+        if options.dense is not False:
+            seconds["Refining"] = DENSIFY_SECONDS * count / cores
+    return seconds
 
 
 def schedule(seconds: dict[str, float]) -> dict[str, tuple[float, float]]:

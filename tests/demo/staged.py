@@ -32,13 +32,14 @@ class Staged(Model):
     closed = threading.Event()
 
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        self.card = card
+        self.card, self.device = card, device
 
     @classmethod
     def reset(cls) -> None:
         cls.steps, cls.failure, cls.closed = threading.Semaphore(0), None, threading.Event()
 
-    def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:  # noqa: B008
+    @classmethod
+    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:  # noqa: B008
         if not views:
             raise InputError("There is nothing to reconstruct: give at least one photo or video.")
         return Plan(tuple(range(len(views))), (64, 48), "float32", 10**8, 1.0)
