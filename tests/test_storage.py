@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recon.errors import InputError
-from recon.scene import Camera, Frame, Scene
+from recon.scene import Camera, Frame, Scene, Tracks
 from recon.storage import VERSION, replacing
 from tests.helpers import synthetic_scene
 
@@ -29,7 +29,11 @@ def full_scene() -> Scene:
     scene.frames[1].confidence[0, 1] = np.inf
     scene.settings = {"maximum_views": None, "verify": True, "nested": {"array": [1, 2.5, "three"]}, "sizes": (1, 2)}
     scene.notes = ["One view was left out.", "Größe unknown."]
-    scene.sparse_points = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    random = np.random.default_rng(0)
+    scene.sparse_points = random.normal(size=(5, 3)).astype(np.float32)
+    seen = random.random((2, 2, 4), np.float32)
+    pixels = (20 * random.random((2, 4, 2)) - 2).astype(np.float32)
+    scene.tracks = Tracks(pixels, seen[0], seen[1], np.array([0, 0, 1, 0], np.int32))
     return scene
 
 
@@ -68,7 +72,7 @@ def test_nothing_is_lost(tmp_path):
 def test_every_field_is_exercised():
     """When a dataclass gains a field, `full_scene` must fill it, so that the test above covers it."""
     scene = full_scene()
-    for value in (scene, scene.frames[0], scene.frames[0].camera):
+    for value in (scene, scene.frames[0], scene.frames[0].camera, scene.tracks):
         for field in dataclasses.fields(value):
             assert getattr(value, field.name) is not field.default, f"full_scene leaves {field.name} at its default"
 
