@@ -50,6 +50,7 @@ CARDS: dict[str, Card] = {
             repository="facebook/VGGT-1B",
             files=("model.safetensors", "model.pt"),
             choices=("points", "fit", "refine", "verify", "dense"),
+            defaults=(),
         ),
         Card(
             name="vggt-commercial",
@@ -70,6 +71,7 @@ CARDS: dict[str, Card] = {
             gated=True,
             files=("vggt_1B_commercial.pt",),
             choices=("points", "fit", "refine", "verify", "dense"),
+            defaults=(),
         ),
     ]
 }

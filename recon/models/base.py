@@ -39,6 +39,7 @@ class Card:
         code: ``module:Class`` of the model, imported when it is first used.
         files: names of the checkpoint in the repository, the best first; the first that is there is taken.
         choices: which of the fields of `Options` make a difference to this model, beside ``maximum_views``.
+        defaults: those of ``choices`` that are on where the user says neither yes nor no.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Card:
     paper: str | None = None
     files: tuple[str, ...] = ()
     choices: tuple[str, ...] = ("verify", "dense")
+    defaults: tuple[str, ...] = ("verify", "dense")
 
 
 @dataclass(frozen=True)
