@@ -62,6 +62,12 @@ class Mapping:
             poses[view] = pose
         return poses
 
+    def seen_by(self, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where a registered view sees points in agreement: working pixels ``[N,2]`` and their z-depths ``[N]``."""
+        rows = np.flatnonzero(self.used & (self.view == view))
+        pose = self.poses[view]
+        return self.pixels[rows], self.points[self.point[rows]] @ pose[2, :3] + pose[2, 3]
+
     def in_camera(self) -> np.ndarray:
         """``[O,3]``: the point of each observation in its camera, nan where either is unknown."""
         poses = self.pose_array()[self.view]
@@ -84,8 +90,11 @@ def pinhole(focal: float, size: np.ndarray, identity: int = 1) -> pycolmap.Camer
     )  # fmt: skip
 
 
-def adjust(mapping: Mapping, refine_focal: bool, iterations: int = 20) -> None:
-    """Refine poses, points and, on request, focal lengths of what is registered and used, in place."""
+def adjust(mapping: Mapping, refine_focal: bool, iterations: int = 20, loss_scale: float = LOSS_SCALE) -> None:
+    """Refine poses, points and, on request, focal lengths of what is registered and used, in place.
+
+    ``loss_scale``, of the Cauchy loss in working pixels, should be larger where the start is far off.
+    """
     chosen = np.flatnonzero(mapping.used & mapping.registered()[mapping.view])
     counts = np.bincount(mapping.point[chosen], minlength=len(mapping.points))
     chosen = chosen[counts[mapping.point[chosen]] >= 2]
@@ -121,7 +130,7 @@ def adjust(mapping: Mapping, refine_focal: bool, iterations: int = 20) -> None:
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     options.refine_focal_length, options.refine_extra_params = refine_focal, False
-    options.ceres.loss_function_type, options.ceres.loss_function_scale = pycolmap.LossFunctionType.CAUCHY, LOSS_SCALE
+    options.ceres.loss_function_type, options.ceres.loss_function_scale = pycolmap.LossFunctionType.CAUCHY, loss_scale
     solver = options.ceres.solver_options
     solver.max_num_iterations, solver.function_tolerance, solver.num_threads = iterations, 1e-5, 1
     pycolmap.create_default_ceres_bundle_adjuster(options, config, scene).solve()

@@ -6,6 +6,8 @@ the prior says it should, so that few points move little and many points move wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 NOISE = 0.12  # of one cell's log-ratio
@@ -30,6 +32,24 @@ def sample(depth: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     lower = filled[bottom, left] * (1 - x) + filled[bottom, right] * x
     inside = (pixels >= 0).all(1) & (pixels[:, 0] <= width) & (pixels[:, 1] <= height)
     return np.where(inside, upper * (1 - y) + lower * y, np.nan)
+
+
+def common_scale(maps: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float | None:
+    """The factor from the unit of target z-depths to that of depth maps, by the median map's median.
+
+    Args:
+        maps: of each map itself ``[H,W]``, pixels ``[N,2]``, and target z-depths ``[N]`` there.
+
+    Returns:
+        None where no target meets a known depth.
+    """
+    ratios = []
+    for depth, pixels, target in maps:
+        seen = sample(depth, pixels)
+        good = np.isfinite(seen) & (target > 0)
+        if good.any():
+            ratios.append(np.median(np.log(seen[good] / target[good])))
+    return float(np.exp(np.median(ratios))) if ratios else None
 
 
 def fit(depth: np.ndarray, pixels: np.ndarray, target: np.ndarray) -> np.ndarray | None:

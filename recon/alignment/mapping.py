@@ -70,14 +70,15 @@ def triangulate(mapping: Mapping, everything: bool = False) -> None:
     active = registered & wanted[mapping.point]
     mapping.points[wanted] = np.nan
     for tolerance in (4 * REPROJECTION_ERROR, REPROJECTION_ERROR):
-        _solve_points(mapping, active)
+        solve_points(mapping, active)
         active = active & (mapping.errors() < tolerance)
     # Observations of points that were known already count as soon as they agree.
     mapping.used = registered & (mapping.errors() < REPROJECTION_ERROR)
-    _drop_weak(mapping)
+    drop_weak(mapping)
 
 
-def _solve_points(mapping: Mapping, active: np.ndarray) -> None:
+def solve_points(mapping: Mapping, active: np.ndarray) -> None:
+    """Triangulate linearly, in place, each point that the observations ``active [O] bool`` see at least twice."""
     rows = np.flatnonzero(active)
     poses = mapping.pose_array()[mapping.view[rows], :3]
     rays = (mapping.pixels[rows] - mapping.size[mapping.view[rows]] / 2) / mapping.focal[
@@ -116,7 +117,8 @@ def point_angles(mapping: Mapping) -> np.ndarray:
     return angles
 
 
-def _drop_weak(mapping: Mapping, minimum_angle: float = MINIMUM_ANGLE) -> None:
+def drop_weak(mapping: Mapping, minimum_angle: float = MINIMUM_ANGLE) -> None:
+    """Forget, in place, points that fewer than two views use or whose rays meet at too small an angle in degrees."""
     counts = np.bincount(mapping.point[mapping.used], minlength=len(mapping.points))
     weak = (counts < 2) | (point_angles(mapping) < minimum_angle)
     mapping.points[weak] = np.nan

@@ -205,25 +205,16 @@ class _Stage:
 
     def _points_in_frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of the frame and z-depths of the points that mapping has in it, in the mapping's unit."""
-        mapping = self.mapping
-        rows = np.flatnonzero(mapping.used & (mapping.view == index))
-        pose = mapping.poses[index]
-        depth = mapping.points[mapping.point[rows]] @ pose[2, :3] + pose[2, 3]
-        return transform_pixels(self.frame_from_working[index], mapping.pixels[rows]), depth
+        pixels, depth = self.mapping.seen_by(index)
+        return transform_pixels(self.frame_from_working[index], pixels), depth
 
     def _apply_mapping(self, world: np.ndarray) -> dict[int, str]:
         """Bring the mapping to the network's unit and fit the depth of its frames to it."""
         mapping = self.mapping
-        ratios = []
-        for index in mapping.poses:
-            pixels, depth = self._points_in_frame(index)
-            seen = depth_fit.sample(self.frames[index].depth, pixels)
-            good = np.isfinite(seen) & (depth > 0)
-            if good.any():
-                ratios.append(np.median(np.log(seen[good] / depth[good])))
-        if ratios:
-            scale = float(np.exp(np.median(ratios)))
-        else:
+        scale = depth_fit.common_scale(
+            (self.frames[index].depth, *self._points_in_frame(index)) for index in mapping.poses
+        )
+        if scale is None:
             first, second = sorted(mapping.poses)[:2]
             scale = float(np.linalg.norm(self.network[first, :3, 3] - self.network[second, :3, 3]))
         for index, pose in mapping.poses.items():
