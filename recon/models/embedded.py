@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,25 +17,20 @@ from recon.assets import WEIGHTS
 from recon.errors import InputError
 from recon.models.base import Card, Model, Options, Plan, Update, spread
 from recon.models.look import INPUT_AREA, Description, Look, agree, focal_lengths, network_size, preprocess, resize
+from recon.models.stages import Progress, cores, geometry_seconds, matched_pairs, relay, schedule
 from recon.networks.parallax import ParallaxNetwork
 from recon.quantization import load_network
 from recon.scene import Camera, Frame, Scene, View
 from recon.upsampling import edge_confidence, upsample_depth
 
 FRAME_AREA = 4 * INPUT_AREA  # pixels of a frame: crisper clouds and pictures than the network's own
-Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
-Result = TypeVar("Result")
 
 # What a run takes, fitted to runs over 1 to 64 views of 640 x 480 pixels on an AMD EPYC with AVX-512, torch 2.13, one
 # thread: seconds of one core, and the process's largest resident set.
 LOOK_SECONDS, LOOK_SECONDS_PER_PAIR = 0.17, 0.0046  # a view's own blocks; attention between any two views
 AGREE_SECONDS_PER_PAIR = 0.012  # matching what it saw of two views
 PLACE_SECONDS = 0.06
-VERIFY_SECONDS, VERIFY_SECONDS_PER_PAIR = 0.25, 0.22  # features of a view; matching two views; of 12 megapixels
-DENSIFY_SECONDS = 0.47  # a view
-MATCHED_PER_VIEW = 11  # of long sequences, not all pairs are matched
 MEMORY, MEMORY_PER_VIEW = 700_000_000, 15_000_000
-THREAD_EFFICIENCY = 0.65  # what n threads do, over n times what one does
 GPU_SPEED = 20  # of the network over one core; a cautious guess, not measured
 
 
@@ -138,38 +131,13 @@ class Embedded(Model):
 
 def predict_seconds(count: int, device: str, options: Options) -> dict[str, float]:
     """Of each stage of a run over ``count`` views, in their order."""
-    cores = max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
     look = LOOK_SECONDS * count + LOOK_SECONDS_PER_PAIR * count**2
-    matched = min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
-    seconds = {
-        "Looking": look / (cores if device == "cpu" else GPU_SPEED),
-        "Comparing": AGREE_SECONDS_PER_PAIR * matched,
+    return {
+        "Looking": look / (cores() if device == "cpu" else GPU_SPEED),
+        "Comparing": AGREE_SECONDS_PER_PAIR * matched_pairs(count),
         "Placing": PLACE_SECONDS * count,
+        **geometry_seconds(count, options.verify is not False, options.dense is not False),
     }
-    if options.verify is not False:
-        seconds["Verifying"] = (VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched) / cores
-        if options.dense is not False:
-            seconds["Refining"] = DENSIFY_SECONDS * count / cores
-    return seconds
-
-
-def schedule(seconds: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """Where each stage begins and ends, as fractions of the whole run."""
-    ends = np.cumsum(list(seconds.values())) / sum(seconds.values())
-    return {name: (float(start), float(end)) for name, start, end in zip(seconds, [0.0, *ends[:-1]], ends, strict=True)}
-
-
-def relay(
-    work: Generator[Progress, None, Result], stage: str, start: float, end: float, scene: Scene
-) -> Generator[Update, None, Result]:
-    """A part of a run, its progress told as updates between the fractions ``start`` and ``end`` of the whole."""
-    with closing(work):
-        while True:
-            try:
-                fraction, message = next(work)
-            except StopIteration as stop:
-                return stop.value
-            yield Update(stage, start + (end - start) * fraction, message, scene)
 
 
 def frame_size(width: int, height: int) -> tuple[int, int]:

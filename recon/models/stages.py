@@ -1,0 +1,101 @@
+"""The stages of a run: what share of it each takes, and how work that tells of its progress becomes updates."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from recon.models.base import Update
+from recon.scene import Scene
+
+Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
+Result = TypeVar("Result")
+
+# What the geometry stages take on one core, fitted to runs over 1 to 64 views on an AMD EPYC with AVX-512.
+VERIFY_SECONDS, VERIFY_SECONDS_PER_PAIR = 0.25, 0.22  # features of a view; matching two views; of 12 megapixels
+DENSIFY_SECONDS = 0.47  # a view
+MATCHED_PER_VIEW = 11  # of long sequences, not all pairs are matched
+THREAD_EFFICIENCY = 0.65  # what n threads do, over n times what one does
+
+
+class Stopped(Exception):
+    """Raised in work whose result nobody waits for any more."""
+
+
+def cores() -> float:
+    """How many times faster than one thread this machine's are together."""
+    return max(1.0, THREAD_EFFICIENCY * torch.get_num_threads())
+
+
+def matched_pairs(count: int) -> int:
+    """How many pairs of ``count`` views are compared."""
+    return min(count * (count - 1) // 2, MATCHED_PER_VIEW * count)
+
+
+def geometry_seconds(count: int, verify: bool, dense: bool) -> dict[str, float]:
+    """Of the stages that any model may end with, over ``count`` views; depth is refined where cameras are verified."""
+    seconds = {}
+    if verify:
+        seconds["Verifying"] = (VERIFY_SECONDS * count + VERIFY_SECONDS_PER_PAIR * matched_pairs(count)) / cores()
+        if dense:
+            seconds["Refining"] = DENSIFY_SECONDS * count / cores()
+    return seconds
+
+
+def schedule(seconds: dict[str, float], start: float = 0.0) -> dict[str, tuple[float, float]]:
+    """Where each stage begins and ends, as fractions of the whole run, of which ``start`` is over already."""
+    ends = start + (1 - start) * np.cumsum(list(seconds.values())) / sum(seconds.values())
+    return {
+        name: (float(begin), float(end)) for name, begin, end in zip(seconds, [start, *ends[:-1]], ends, strict=True)
+    }
+
+
+def relay(
+    work: Generator[Progress, None, Result], stage: str, start: float, end: float, scene: Scene
+) -> Generator[Update, None, Result]:
+    """A part of a run, its progress told as updates between the fractions ``start`` and ``end`` of the whole."""
+    with closing(work):
+        while True:
+            try:
+                fraction, message = next(work)
+            except StopIteration as stop:
+                return stop.value
+            yield Update(stage, start + (end - start) * fraction, message, scene)
+
+
+def in_background(work: Callable[[Callable[[float, str], None]], Result]) -> Generator[Progress, None, Result]:
+    """Do ``work`` in a thread of its own, yielding what it reports; what it raises is raised here.
+
+    Args:
+        work: called with a function that takes a fraction and a phrase. Once the generator is closed, that function
+            raises `Stopped`, and closing waits until it has ended the work.
+    """
+    reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def report(fraction: float, message: str) -> None:
+        if stopped.is_set():
+            raise Stopped
+        reports.put((fraction, message))
+
+    def run() -> Result:
+        try:
+            return work(report)
+        finally:
+            reports.put(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run)
+        try:
+            while (progress := reports.get()) is not None:
+                yield progress
+        finally:
+            stopped.set()
+        return future.result()
