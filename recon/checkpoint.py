@@ -1,0 +1,145 @@
+"""Checkpoints that others published: a file becomes a state dict, a state dict becomes a network's weights.
+
+Nothing of a checkpoint is ever executed, and its gigabytes are mapped, not copied: a network filled on the CPU shares
+its pages with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from recon.errors import InputError
+
+NESTED = ("model", "state_dict")  # where training loops put the weights, beside an optimizer and the like
+NAMED = 3  # keys that a complaint names
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by their keys, on the CPU, mapped from the file.
+
+    Both containers are read: safetensors, and what ``torch.save`` writes, flat or nested under a key of `NESTED`.
+
+    Raises:
+        InputError: no such file, a damaged one, or one that holds anything else than tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise InputError(f"The checkpoint '{path}' cannot be read; give a file that is there.") from error
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"'{path.name}' is only Git's pointer to the checkpoint; fetch the file with `git lfs pull`.")
+    return _read_safetensors(path) if head[8:9] == b"{" else _read_pickle(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    mapped = zipfile.is_zipfile(path)  # the container of before 2020 is none, and cannot be mapped
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        if not mapped:
+            raise _damaged(path) from error
+        raise _stranger(path) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _damaged(path) from error
+    for key in NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise _stranger(path)
+    state = {}
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise _stranger(path)
+        state[name] = tensor.detach()
+    return state
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"'{path.name}' is no checkpoint or a damaged one; fetch it anew (.safetensors or .pt).")
+
+
+def _stranger(path: Path) -> InputError:
+    return InputError(
+        f"'{path.name}' holds more than tensors, which is unsafe to open; give a plain state dict or .safetensors."
+    )
+
+
+def read_json_beside(path: Path) -> dict[str, Any]:
+    """What the ``config.json`` beside a checkpoint says; empty where there is none.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    beside = path.parent / "config.json"
+    try:
+        content = json.loads(beside.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{beside}' cannot be read as JSON; remove or replace it.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"'{beside}' is not a configuration; remove or replace it.")
+    return content
+
+
+def fill(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Make the tensors of ``state`` the weights of ``network``, which may stand on the meta device.
+
+    They are taken as they are, without a copy, except where the network has another floating type.
+
+    Args:
+        network: built for the checkpoint's configuration.
+        state: as `read_state` gave it; every key and shape must match.
+        name: of the checkpoint, for the sentence of an error.
+
+    Raises:
+        InputError: keys or shapes differ, or a tensor holds no floating numbers where weights are due.
+    """
+    own = network.state_dict()
+    complaints = [
+        (verb, keys)
+        for verb, keys in [
+            ("lacks", [key for key in own if key not in state]),
+            ("has no use for", [key for key in state if key not in own]),
+            ("has another shape for", [key for key in own if key in state and own[key].shape != state[key].shape]),
+            (
+                "has another kind of numbers for",
+                [key for key in own if key in state and own[key].is_floating_point() != state[key].is_floating_point()],
+            ),
+        ]
+        if keys
+    ]
+    if complaints:
+        kind = type(network).__name__
+        told = " and ".join(f"{verb} {_few(keys)}" for verb, keys in complaints)
+        raise InputError(f"'{name}' does not fit {kind}: it {told}; give a checkpoint made for {kind}.")
+    network.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in own.items()}, assign=True)
+    missing = [key for key, tensor in network.named_buffers() if tensor.is_meta]
+    if missing:
+        raise RuntimeError(f"{type(network).__name__} was built without its constants: {_few(missing)}")
+
+
+def _few(keys: list[str]) -> str:
+    named = ", ".join(f"'{key}'" for key in keys[:NAMED])
+    return named if len(keys) <= NAMED else f"{named} and {len(keys) - NAMED} more keys"
