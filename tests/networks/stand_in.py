@@ -23,11 +23,17 @@ def stand_in_state(network: nn.Module) -> dict[str, Tensor]:
             mean, deviation = 1.0, 0.1
         else:
             mean, deviation = 0.0, 0.05
-        generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-        state[name] = torch.from_numpy(
-            generator.standard_normal(shape, np.float32) * np.float32(deviation) + np.float32(mean)
-        )
+        state[name] = draw(name, shape, mean, deviation)
     return state
+
+
+def draw(name: str, shape: tuple[int, ...], mean: float, deviation: float, seed: int = 0) -> Tensor:
+    """``mean + deviation * N(0,1)`` for the parameter of that name, one stream of numbers for each name and seed."""
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()) + seed))
+    values = generator.standard_normal(shape, np.float32)
+    values *= np.float32(deviation)
+    values += np.float32(mean)
+    return torch.from_numpy(values)
 
 
 def smooth_images(views: int, height: int, width: int) -> Tensor:

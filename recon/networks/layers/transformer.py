@@ -52,16 +52,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a GELU between; ``gelu`` is "none" for the exact one or "tanh" for its approximation."""
+    """Two linear layers with a GELU between.
 
-    def __init__(self, width: int, hidden: int, gelu: str = "none") -> None:
+    Args:
+        width: channels of the input.
+        hidden: channels between the layers.
+        gelu: "none" for the exact one or "tanh" for its approximation.
+        output: channels of the output; None for as many as the input has.
+    """
+
+    def __init__(self, width: int, hidden: int, gelu: str = "none", output: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.act = nn.GELU(approximate=gelu)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden, output or width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """``[..., width]`` to the same."""
+        """``[..., width]`` to ``[..., output]``."""
         return self.fc2(self.act(self.fc1(tokens)))
 
 
@@ -77,6 +84,14 @@ class LayerScale(nn.Module):
         return torch.addcmul(tokens, self.gamma, update)
 
 
+class Sum(nn.Module):
+    """What stands in a block without `LayerScale` in its place."""
+
+    def forward(self, tokens: Tensor, update: Tensor) -> Tensor:
+        """The sum of both, ``[..., width]``."""
+        return tokens + update
+
+
 class Block(nn.Module):
     """Attention, then an MLP, each normed before, scaled after and added.
 
@@ -85,7 +100,9 @@ class Block(nn.Module):
         heads: of the attention.
         qk_norm: see `Attention`.
         gelu: see `Mlp`.
-        layer_scale: initial value of both `LayerScale`s.
+        layer_scale: initial value of both `LayerScale`s; None for none.
+        mlp_ratio: channels within the MLP, as a multiple of ``width``.
+        eps: of both LayerNorms.
     """
 
     def __init__(
@@ -94,15 +111,17 @@ class Block(nn.Module):
         heads: int,
         qk_norm: Callable[[int], nn.Module] | None = None,
         gelu: str = "none",
-        layer_scale: float = 0.01,
+        layer_scale: float | None = 0.01,
+        mlp_ratio: float = 4.0,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, eps)
         self.attn = Attention(width, heads, qk_norm)
-        self.ls1 = LayerScale(width, layer_scale)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width, 4 * width, gelu)
-        self.ls2 = LayerScale(width, layer_scale)
+        self.ls1 = Sum() if layer_scale is None else LayerScale(width, layer_scale)
+        self.norm2 = nn.LayerNorm(width, eps)
+        self.mlp = Mlp(width, int(mlp_ratio * width), gelu)
+        self.ls2 = Sum() if layer_scale is None else LayerScale(width, layer_scale)
 
     def forward(self, tokens: Tensor, rotary: Rotary | None = None) -> Tensor:
         """``[B, N, width]`` to the same; ``rotary`` as in `Attention.forward`."""
