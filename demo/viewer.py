@@ -1,4 +1,4 @@
-"""Scene -> viser: points, frusta, where the eye stands. One visitor's viewer; knows no Gradio.
+"""Scene -> viser: points, frusta, tracks, where the eye stands. One visitor's viewer; knows no Gradio.
 
 A threshold never resends points. Every frame's points lie in chunks by confidence, one node a chunk, and the chunks of
 one level hang under one parent: ``/points/<level>/<frame>``. The slider shows and hides the parents. The levels are
@@ -27,9 +27,11 @@ from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHand
 
 from demo.flight import Flights
 from demo.grid import STEPS, Grid, survey
+from demo.lines import Lines
 from demo.placement import Eye, eye_of_camera, footprint, frustum_depth, home, place
+from demo.trails import colours_of
 from recon.filters import Filters, static_keep
-from recon.scene import Frame, Scene
+from recon.scene import Frame, Scene, Tracks
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
 
@@ -72,6 +74,7 @@ class Viewer:
         self._chunks: dict[int, dict[int, Chunk]] = {}
         self._frusta: dict[int, CameraFrustumHandle] = {}
         self._cameras: FrameHandle = self._server.scene.add_frame("/cameras", show_axes=False)
+        self._lines = Lines(self._server)
         self._size, self._factor = 0.01, 1.0
         self._colour = "photo"
         self._home: Eye | None = None
@@ -116,6 +119,7 @@ class Viewer:
             for index in (self._chunks.keys() | self._frusta.keys()) - indices:
                 self._remove(index)
             if not indices:
+                self._draw_tracks()
                 return
             # while a scene grows it stays in its place
             placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
@@ -126,6 +130,7 @@ class Viewer:
             for index in sorted(wanted):
                 self._draw_points(index)
             self._draw_frusta(wanted)
+            self._draw_tracks()
             self._look(fresh)
 
     def clear(self) -> None:
@@ -148,7 +153,9 @@ class Viewer:
             if replace(former, confidence=filters.confidence, frames=filters.frames) != filters:
                 for index in self._chunks:
                     self._draw_points(index)
+                self._draw_tracks()
             self._toggle()
+            self._lines.show(self._lowest, self._filters.frames)
         self._server.flush()
 
     def set_point_size(self, factor: float) -> None:
@@ -162,6 +169,20 @@ class Viewer:
         """Show or hide all frusta."""
         with self._lock:
             self._cameras.visible = visible
+
+    def set_tracks(self, tracks: Tracks | None) -> None:
+        """Draw ``tracks`` through the frames of the present scene in place of those it had."""
+        with self._lock, self._server.atomic():
+            if self._stopped:
+                return
+            self._scene.tracks = tracks
+            self._draw_tracks()
+        self._server.flush()
+
+    def set_tracks_visible(self, visible: bool) -> None:
+        """Show or hide all tracks."""
+        with self._lock:
+            self._lines.visible = visible
 
     def set_colour(self, by: str) -> None:
         """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame".
@@ -233,10 +254,14 @@ class Viewer:
     def _shown(self, index: int) -> bool:
         return self._filters.frames is None or index in self._filters.frames
 
+    @property
+    def _lowest(self) -> int:
+        """The lowest level that the filters show."""
+        return round(self.snap(self._filters).confidence) // self.step
+
     def _toggle(self) -> None:
-        lowest = round(self.snap(self._filters).confidence) // self.step
         for level, parent in enumerate(self._levels):
-            parent.visible = level >= lowest
+            parent.visible = level >= self._lowest
         for index, chunks in self._chunks.items():
             for chunk in chunks.values():
                 chunk.handle.visible = self._shown(index)
@@ -250,6 +275,22 @@ class Viewer:
             return _frame_colour(index)
         value = np.array([[round(255 * level / max(1, len(self._levels) - 1))]], np.uint8)
         return cv2.applyColorMap(value, cv2.COLORMAP_VIRIDIS)[0, 0, ::-1].copy()
+
+    # --- tracks ------------------------------------------------------------------------------------------------------
+
+    def _draw_tracks(self) -> None:
+        """A vertex has the level of its pixel; one whose pixel is not drawn has none."""
+        grid, tracks, frames = self._grid, self._scene.tracks, self._scene.frames
+        if grid is None or tracks is None or len(tracks.pixels) != len(frames):
+            self._lines.clear()
+            return
+        levels = np.full(tracks.visibility.shape, -1)
+        for level, frame, pixels, seen in zip(levels, frames, tracks.pixels, tracks.seen(), strict=True):
+            x, y = pixels[seen].clip(0, np.array(frame.size) - 1).astype(int).T  # those outside have no position
+            kept = static_keep(frame, self._filters)[y, x]
+            level[seen] = np.where(kept, grid.level(frame.confidence[y, x]), -1)
+        self._lines.set(grid.placement.point(tracks.positions(frames)), levels, colours_of(tracks, frames))
+        self._lines.show(self._lowest, self._filters.frames)
 
     # --- cameras -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ pixel is (0.5, 0.5); depth is z-depth, 0 where unknown; metres where ``scene.met
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,40 @@ class Tracks:
     visibility: np.ndarray
     confidence: np.ndarray
     query: np.ndarray
+
+    def seen(self, threshold: float = 0.2) -> np.ndarray:
+        """``[F,N] bool``: where a point is seen, and its place is trusted, by more than ``threshold``."""
+        return (self.visibility > threshold) & (self.confidence > threshold)
+
+    def chosen(self, which: np.ndarray) -> Tracks:
+        """Those of the N tracks that a mask or indices name."""
+        return Tracks(
+            self.pixels[:, which], self.visibility[:, which], self.confidence[:, which], self.query[which]
+        )  # fmt: skip
+
+    def joined(self, more: Tracks) -> Tracks:
+        """These, then those of ``more``, through the same frames."""
+        return Tracks(
+            np.concatenate([self.pixels, more.pixels], 1),
+            np.concatenate([self.visibility, more.visibility], 1),
+            np.concatenate([self.confidence, more.confidence], 1),
+            np.concatenate([self.query, more.query]),
+        )
+
+    def positions(self, frames: Sequence[Frame]) -> np.ndarray:
+        """``[F,N,3] float32``: where each frame's own points put the tracks in the world, seen or not.
+
+        The position is that of the pixel in which the track lies, since a mean over a depth edge hangs in the air; NaN
+        where the track leaves the picture or the pixel has no position.
+        """
+        positions = np.full((*self.pixels.shape[:2], 3), np.nan, np.float32)
+        for frame, pixels, place in zip(frames, self.pixels, positions, strict=True):
+            width, height = frame.size
+            inside = np.flatnonzero(((pixels >= 0) & (pixels < (width, height))).all(-1))
+            x, y = pixels[inside].astype(int).T
+            known = frame.known()[y, x]
+            place[inside[known]] = frame.world_points()[y[known], x[known]]
+        return positions
 
 
 @dataclass
