@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recon import geometry
+
+if TYPE_CHECKING:
+    from recon.alignment.refine import Refinement
 
 
 @dataclass
@@ -224,6 +227,24 @@ class Scene:
     notes: list[str] = field(default_factory=list)
     sparse_points: np.ndarray | None = None
     tracks: Tracks | None = None
+
+    def refine(self) -> Refinement:
+        """Adjust cameras, depth and points in place by bundle adjustment over ``tracks``, and say how well that went.
+
+        See `recon.alignment.refine.refine`, which tells its progress besides.
+
+        Raises:
+            InputError: there are no tracks, or they are of other frames.
+        """
+        from recon.alignment.refine import refine  # brings pycolmap, which nothing else here needs
+
+        steps = refine(self)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                result: Refinement = stop.value
+                return result
 
     def save(self, folder: str | Path) -> Path:
         """Write everything to ``folder`` (see `recon.storage`); a half-written folder is never left under that name."""

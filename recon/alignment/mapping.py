@@ -133,7 +133,7 @@ def refine(mapping: Mapping, refine_focal: bool, rounds: int = 2, iterations: in
         triangulate(mapping)
 
 
-def _register(mapping: Mapping, view: int) -> bool:
+def register(mapping: Mapping, view: int) -> bool:
     """Place a view by the points it sees (PnP), if enough of them agree; in place."""
     rows = np.flatnonzero((mapping.view == view) & np.isfinite(mapping.points[mapping.point, 0]))
     if len(rows) < PNP_INLIERS:
@@ -169,7 +169,7 @@ def grow(mapping: Mapping, seed: Pair, candidates: set[int]) -> Generator[None, 
         known = np.isfinite(mapping.points[mapping.point, 0])
         seen = np.bincount(mapping.view[known], minlength=len(mapping.group))
         view = max(remaining, key=lambda v: seen[v])
-        if not _register(mapping, view):
+        if not register(mapping, view):
             refused.add(view)
             yield
             continue
