@@ -1,0 +1,321 @@
+"""One large file over HTTP: it goes on from where it stopped, stops when told to, and is whole or is not there.
+
+huggingface_hub knows where a file is and who may have it, but its second version throws a partial file away when a
+download ends early. Here the bytes come through its session, and what has come stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the base of all errors of its HTTP library
+from huggingface_hub.utils import get_session, hf_raise_for_status
+
+from recon.errors import InputError
+
+PAUSES = (0.5, 1.0, 2.0)  # seconds before trying again, after failures in a row that brought nothing
+INTERVAL = 0.1  # seconds between two times that the caller is told
+BLOCK = 8 << 20  # bytes written at once, at most
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+Result = TypeVar("Result")
+Tell = Callable[[int, str], None]  # bytes that are here, and what is being done, as a verb; may raise to stop
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that a server offers.
+
+    Attributes:
+        name: as the user knows it.
+        url: where it is; redirects are followed.
+        headers: to send, such as the one with a token, which does not follow to another host.
+        size: bytes, or None where the server does not say.
+        checksum: SHA-256 in 64, or Git's SHA-1 of a blob in 40 hexadecimal digits; anything else cannot be checked.
+    """
+
+    name: str
+    url: str
+    headers: Mapping[str, str]
+    size: int | None
+    checksum: str
+
+    @property
+    def host(self) -> str:
+        """The server's address."""
+        return "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
+
+
+class Helper:
+    """A thread that does one thing after another, so that whoever waits for it can be told to stop. Use ``with``."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+
+    def __enter__(self) -> Helper:
+        Thread(target=self._run, daemon=True, name="download").start()  # a stalled server does not delay the exit
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._work.put(None)
+
+    def do(self, work: Callable[[], Result], attend: Callable[[], None]) -> Result:
+        """The result of ``work``; ``attend`` is called meanwhile, and may raise to wait no longer."""
+        outcome = self.later(work)
+        while not wait([outcome], INTERVAL).done:
+            attend()
+        return outcome.result()
+
+    def later(self, work: Callable[[], Result]) -> Future[Result]:
+        """Do ``work`` after all that was asked for before, without waiting for it."""
+        outcome: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:
+                outcome.set_exception(error)  # raised where the result is asked for
+
+        self._work.put(run)
+        return outcome
+
+    def _run(self) -> None:
+        while work := self._work.get():
+            work()
+
+
+def download(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> None:
+    """Make ``partial`` the whole file, going on from what it holds; on any exception it keeps what has come.
+
+    Raises:
+        InputError: the connection broke off, what came is not the file, or the disk does not take it.
+        HfHubHTTPError: the server refuses.
+    """
+    resumed = size_of(partial) > 0
+    while True:
+        _receive_all(remote, partial, helper, tell)
+        tell(size_of(partial), "Checking")
+        if _checksum_holds(remote, partial, tell):
+            return
+        partial.unlink()
+        if not resumed:
+            raise InputError(
+                f"'{remote.name}' came damaged from {remote.host}; try again, from another network if it goes on."
+            )
+        resumed = False  # what lay there may have been the damage
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def retry(work: Callable[[], Result], attend: Callable[[], None]) -> Result:
+    """The result of ``work``, tried again after a pause where the network or the server failed for the moment.
+
+    Raises:
+        HTTPError: it failed each time, or for good.
+    """
+    for pause in PAUSES:
+        try:
+            return work()
+        except HTTPError as error:
+            if not _passing(error):
+                raise
+        _pause(pause, attend)
+    return work()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what a disk objects into a sentence.
+
+    Raises:
+        InputError: it is full, or may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"The disk is full: free some space for '{folder}', or set HF_HOME to another.") from error
+        if error.errno == errno.EFBIG:
+            raise InputError(f"'{folder}' takes no file of that size; set HF_HOME to a folder that does.") from error
+        raise InputError(f"'{folder}' cannot be written; set HF_HOME to a folder that can.") from error
+
+
+# --- receiving -----------------------------------------------------------------------------------------------------
+
+
+def _receive_all(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> None:
+    if remote.size is None or size_of(partial) > remote.size:
+        partial.unlink(missing_ok=True)
+    with writing(partial.parent):
+        partial.touch()
+    _check_space(remote, partial)
+    failures = 0
+    while remote.size is None or size_of(partial) < remote.size:
+        before = size_of(partial)
+        failure: HTTPError | None = None
+        try:
+            if _receive(remote, partial, helper, tell) and remote.size is None:
+                return
+        except HTTPError as error:
+            if not _passing(error):
+                raise
+            failure = error
+        failures = 0 if size_of(partial) > before else failures + 1
+        if failures > len(PAUSES):
+            if isinstance(failure, HfHubHTTPError):
+                raise failure
+            raise InputError(
+                f"The connection to {remote.host} broke off; try again, and '{remote.name}' goes on from where it is."
+            ) from failure
+        _pause(PAUSES[failures - 1] if failures else 0, lambda: tell(size_of(partial), "Trying again to download"))
+
+
+def _receive(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> bool:
+    """One request for what is missing; True where the server sent all that it wanted to."""
+    have = size_of(partial)
+    headers = {**remote.headers, "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    responses: list[Any] = []
+
+    def ask() -> Any:
+        client = get_session()
+        request = client.build_request("GET", remote.url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        responses.append(client.send(request, stream=True, follow_redirects=True))
+        if not responses[0].is_success:
+            responses[0].read()
+        return responses[0]
+
+    def attend() -> None:
+        tell(size_of(partial), "Downloading")
+
+    def close() -> None:
+        for response in responses:
+            response.close()
+
+    try:
+        response = helper.do(ask, attend)
+        if response.status_code == 416:  # there is nothing behind what is here, so it is not of this file
+            partial.unlink()
+            return False
+        hf_raise_for_status(response)
+        start, total = _extent(response)
+        if response.headers.get("Content-Type", "").startswith("text/html") or (
+            remote.size is not None and total is not None and total != remote.size
+        ):
+            raise _not_the_file(remote)
+        if start not in (0, have):
+            partial.unlink()
+            return False
+        chunks = response.iter_bytes()
+        with writing(partial.parent):
+            file = partial.open("ab" if start else "wb")
+        with file:
+            have = start
+            while True:
+                block, ended, failure = helper.do(lambda: _gather(chunks), attend)
+                with writing(partial.parent):
+                    file.write(block)
+                    file.flush()
+                have += len(block)
+                if remote.size is not None and have > remote.size:
+                    file.truncate(0)
+                    raise _not_the_file(remote)
+                if failure is not None:
+                    raise failure
+                if ended:
+                    with writing(partial.parent):
+                        os.fsync(file.fileno())  # a name must not outlive a power cut that the bytes do not
+                    return True
+                attend()
+    finally:
+        helper.later(close)
+
+
+def _gather(chunks: Iterator[bytes]) -> tuple[bytes, bool, HTTPError | None]:
+    """What arrives within `INTERVAL`, whether that was the end, and what broke it off: no byte that came is lost."""
+    parts: list[bytes] = []
+    size, until = 0, time.monotonic() + INTERVAL
+    try:
+        for part in chunks:
+            parts.append(part)
+            size += len(part)
+            if size >= BLOCK or time.monotonic() >= until:
+                return b"".join(parts), False, None
+    except HTTPError as error:
+        return b"".join(parts), False, error
+    return b"".join(parts), True, None
+
+
+def _extent(response: Any) -> tuple[int, int | None]:
+    """The byte that a response begins with, and the size of the whole file, where it says so."""
+    if response.status_code == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if match is None:
+            return -1, None
+        return int(match[1]), None if match[2] == "*" else int(match[2])
+    length = response.headers.get("Content-Length", "")
+    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+    return 0, int(length) if length.isdecimal() and not encoded else None
+
+
+def _not_the_file(remote: Remote) -> InputError:
+    return InputError(
+        f"Something else came in place of '{remote.name}', most likely the page of a proxy or of a login: "
+        f"open {remote.host} in a browser, or try from another network."
+    )
+
+
+def _passing(error: HTTPError) -> bool:
+    return not isinstance(error, HfHubHTTPError) or error.response.status_code in TRANSIENT
+
+
+def _pause(seconds: float, attend: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        attend()
+        time.sleep(min(left, INTERVAL))
+
+
+def _check_space(remote: Remote, partial: Path) -> None:
+    need = (remote.size or 0) - size_of(partial)
+    free = shutil.disk_usage(partial.parent).free
+    if need > free:
+        raise InputError(
+            f"'{remote.name}' needs {need / 1e9:.1f} GB more, and the disk has {free / 1e9:.1f} GB free: "
+            f"free some space for '{partial.parent}', or set HF_HOME to another."
+        )
+
+
+def _checksum_holds(remote: Remote, partial: Path, tell: Tell) -> bool:
+    if re.fullmatch(r"[0-9a-f]{64}", remote.checksum):
+        digest = hashlib.sha256()
+    elif re.fullmatch(r"[0-9a-f]{40}", remote.checksum):
+        digest = hashlib.sha1(b"blob %d\0" % size_of(partial), usedforsecurity=False)
+    else:
+        return True
+    with partial.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            tell(size_of(partial), "Checking")
+    return digest.hexdigest() == remote.checksum
