@@ -63,7 +63,6 @@ class Tracking:
             }
         count = len(picks.scene.frames)
         return {
-            **{widget: type(widget)(visible=True) for widget in self._tools()},
             self.sentence: markup.quiet("Click points on the photo, then press Follow. A click on a point removes it."),
             self.frame: gr.Slider(maximum=count, value=picks.frame + 1, visible=True),
             self.lines: gr.Checkbox(value=picks.lines, visible=True),
@@ -88,8 +87,8 @@ class Tracking:
         return {
             self.follow: gr.Button(visible=not active, interactive=fresh),
             self.cancel: gr.Button(visible=active, interactive=True),
-            self.find: gr.Button(interactive=not active),
-            self.clear: gr.Button(interactive=not active and bool(picks.points(picks.frame))),
+            self.find: gr.Button(visible=True, interactive=not active),
+            self.clear: gr.Button(visible=True, interactive=not active and bool(picks.points(picks.frame))),
         }
 
     def ended(self, picks: Picks) -> Updates:

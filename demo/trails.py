@@ -12,9 +12,9 @@ from recon.scene import Frame, Tracks
 
 LONG_SIDE = 480  # pixels, of a picture
 TAIL = 4  # frames that a tail reaches back
-RADIUS = 5  # pixels, of a mark
+RADIUS = 6  # pixels, of a mark
 NUMBERED = 30  # more points than these have no numbers, which would hide the photo
-DARK = (18, 20, 24)
+DARK, WHITE = (18, 20, 24), (255, 255, 255)
 SUBPIXEL = 4  # bits
 
 
@@ -62,12 +62,12 @@ def trails(tracks: Tracks, frames: Sequence[Frame], index: int) -> np.ndarray:
     places = np.stack([tracks.pixels[i] / frames[i].size * size for i in range(first, index + 1)])
     seen = tracks.seen()[first : index + 1]
     palette = colours_of(tracks, frames)
-    _tails(picture, places, seen, palette)
-    near = np.isfinite(places[-1]).all(-1) & (np.abs(places[-1] - np.array(size) / 2) <= size).all(-1)
-    _rings(picture, places[-1], np.flatnonzero(near & ~seen[-1]), palette)
-    _discs(picture, places[-1], np.flatnonzero(near & seen[-1]), palette)
+    inside = ((places[-1] >= 0) & (places[-1] < size)).all(-1)
+    _tails(picture, places, seen & inside, palette)
+    _rings(picture, places[-1], np.flatnonzero(inside & ~seen[-1]), palette)
+    _discs(picture, places[-1], np.flatnonzero(inside & seen[-1]), palette)
     if len(palette) <= NUMBERED:
-        picture = _numbers(picture, places[-1], np.flatnonzero(near), seen[-1])
+        picture = _numbers(picture, places[-1], np.flatnonzero(inside), seen[-1])
     return picture
 
 
@@ -94,18 +94,18 @@ def _rings(picture: np.ndarray, places: np.ndarray, which: np.ndarray, palette: 
 def _discs(picture: np.ndarray, places: np.ndarray, which: np.ndarray, palette: np.ndarray) -> None:
     for track in which:
         place, colour = _fixed(places[track]), palette[track].tolist()
-        cv2.circle(picture, place, (RADIUS + 1) << SUBPIXEL, DARK, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
-        cv2.circle(picture, place, RADIUS << SUBPIXEL, colour, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
+        for radius, fill in ((RADIUS + 2, DARK), (RADIUS + 1, WHITE), (RADIUS, colour)):
+            cv2.circle(picture, place, radius << SUBPIXEL, fill, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
 
 
 def _numbers(picture: np.ndarray, places: np.ndarray, which: np.ndarray, seen: np.ndarray) -> np.ndarray:
     image = Image.fromarray(picture)
-    drawing, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+    drawing, font = ImageDraw.Draw(image), ImageFont.load_default(19)
     for track in which:
         x, y = places[track].tolist()
-        fill = (255, 255, 255) if seen[track] else (170, 176, 186)
+        fill = WHITE if seen[track] else (170, 176, 186)
         drawing.text(
-            (x + RADIUS + 3, y - RADIUS - 2), str(track + 1), fill, font, "lm", stroke_width=2, stroke_fill=DARK
+            (x + RADIUS + 5, y - RADIUS - 1), str(track + 1), fill, font, "lm", stroke_width=2, stroke_fill=DARK
         )
     return np.array(image)
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from recon import InputError, Model, Options, Plan, Scene, Update, View
+from recon import InputError, Model, Options, Plan, Scene, Update, View, geometry
 from recon.models import Card
+from recon.scene import Tracks
 from tests.helpers import synthetic_scene
 
 CARD = Card(
-    name="staged", title="Staged", summary="Waits for the test.", gives=("depth",), licence="Apache-2.0",
+    name="staged", title="Staged", summary="Waits for the test.", gives=("depth", "tracks"), licence="Apache-2.0",
     licence_url="https://www.apache.org/licenses/LICENSE-2.0", commercial=True, metric=True, parameters=0, download=0,
     resolution=64, maximum_views=64, code="tests.demo.staged:Staged",
 )  # fmt: skip
 
 
 class Staged(Model):
-    """Gives the frames of the synthetic scene, one for each release of ``steps``.
+    """Gives the frames of the synthetic scene, one for each release of ``steps``; tracks take one as well.
 
     Attributes:
+        size: height and width of the frames.
         failure: raised in place of the next frame, if any.
         closed: set when a stream ends, however it ends.
     """
 
+    size = (48, 64)
     steps = threading.Semaphore(0)
     failure: Exception | None = None
     closed = threading.Event()
@@ -45,7 +49,7 @@ class Staged(Model):
         return Plan(tuple(range(len(views))), (64, 48), "float32", 10**8, 1.0)
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
-        scene, given = Scene(metric=True, model="staged"), synthetic_scene(len(views)).frames
+        scene, given = Scene(metric=True, model="staged"), synthetic_scene(len(views), *self.size).frames
         try:
             yield Update("Looking", 0.0, "Looking", scene)
             for i, frame in enumerate(given):
@@ -57,3 +61,34 @@ class Staged(Model):
                 yield Update("Placing", (i + 1) / len(given), f"Placed {frame.name}", scene, (i,))
         finally:
             self.closed.set()
+
+    def track(
+        self,
+        scene: Scene,
+        pixels: np.ndarray | None = None,
+        frame: int = 0,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Tracks:
+        """Where the scene's own depth puts the points; hidden where another surface stands before them."""
+        while not self.steps.acquire(timeout=0.02):
+            if progress is not None:
+                progress(0.5, "Looking closely")
+        if self.failure is not None:
+            raise self.failure
+        if pixels is None:
+            width, height = scene.frames[frame].size
+            pixels = np.stack(np.meshgrid(np.arange(1, 8) * width / 8, np.arange(1, 6) * height / 6), -1).reshape(-1, 2)
+        x, y = pixels.astype(int).T
+        points = scene.frames[frame].world_points()[y, x]
+        places, visibility = [], []
+        for other in scene.frames:
+            seen_from = geometry.transform(other.camera.camera_from_world, points)
+            place = geometry.project(seen_from, other.camera.intrinsics)
+            x, y = place.clip(0, np.array(other.size) - 1).astype(int).T
+            inside = ((place >= 0) & (place < other.size)).all(-1)
+            places.append(place)
+            visibility.append(inside & (seen_from[:, 2] < 1.03 * other.depth[y, x]))
+        places[frame] = pixels
+        seen = np.array(visibility, np.float32)
+        query = np.full(len(pixels), frame, np.int32)
+        return Tracks(np.array(places, np.float32), seen, np.full_like(seen, 0.9), query)
