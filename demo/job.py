@@ -5,7 +5,6 @@ Runs take turns: one at a time in this process, in the order they were asked for
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -14,40 +13,21 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Literal
 
-import recon
+from demo import models
+from demo.models import Download
 from demo.session import Session, return_memory
-from recon import InputError, Model, Options, Plan, Scene, Update, View
+from recon import InputError, Options, Scene, Update, View
 
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 20  # runs that may wait for their turn
 ABSENCE = 8.0  # seconds without an open page after which a run has nobody to run for; a reload takes less
 
-State = Literal["waiting", "running", "done", "stopped", "failed"]
+State = Literal["fetching", "waiting", "loading", "running", "done", "stopped", "failed"]
 
 
-@functools.cache
-def _load(name: str) -> Model:
-    return recon.load(name)
-
-
-_loading = threading.Lock()
-_pace: dict[str, float] = {}
-
-
-def model(name: str) -> Model:
-    """The model of that name, loaded once for all visitors.
-
-    Raises:
-        InputError: no such model, or its weights cannot be had.
-    """
-    with _loading:
-        return _load(name)
-
-
-def predict(name: str, plan: Plan) -> Plan:
-    """``plan`` with the time that it takes on this machine, as far as the last run of the model told."""
-    return replace(plan, seconds=plan.seconds * _pace.get(name, 1.0))
+class _Unwanted(Exception):
+    """Nobody waits for this run any more."""
 
 
 class Job:
@@ -57,6 +37,7 @@ class Job:
 
     Attributes:
         state: where it stands.
+        download: of the weights, while they are not here yet.
         update: the last one, or None before the first.
         error: for a failed one, the sentence to show.
         predicted: seconds, as planned.
@@ -67,7 +48,8 @@ class Job:
     ) -> None:
         self.session, self.model_name, self.views, self.options = session, model_name, list(views), options
         self.notes = list(notes)
-        self.state: State = "waiting"
+        self.state: State = "fetching"
+        self.download: Download | None = None
         self.update: Update | None = None
         self.error = ""
         self.predicted = 0.0
@@ -91,7 +73,7 @@ class Job:
     @property
     def active(self) -> bool:
         """True until it has ended, one way or another."""
-        return self.state in ("waiting", "running")
+        return self.state not in ("done", "stopped", "failed")
 
     @property
     def place(self) -> int:
@@ -122,10 +104,12 @@ class Job:
     def _work(self) -> None:
         state: State = "failed"
         try:
+            models.fetch(self.model_name, self._fetched)  # before the line, in which nobody waits for a download
+            self.download, self.state = None, "waiting"
             with _your_turn(self, self._unwanted):
-                self._began = self._updated = time.monotonic()
-                self.state = "running"
                 state = self._run()
+        except _Unwanted:
+            state = "stopped"
         except InputError as error:
             self.error = str(error)
         except OSError as error:
@@ -140,16 +124,24 @@ class Job:
         finally:
             self._end(state)
 
+    def _fetched(self, download: Download) -> None:
+        if self._unwanted():
+            raise _Unwanted
+        self.download = download
+
     def _run(self) -> State:
         if self._unwanted():
             return "stopped"
-        session, loaded = self.session, model(self.model_name)
+        self.state = "loading"
+        session, model = self.session, models.load(self.model_name)
+        self.predicted = models.plan(self.model_name, self.views, self.options).seconds
+        if self._unwanted():
+            return "stopped"
         _every_frame(session)  # frames hidden in the scene before are others than those of the scene to come
-        plan = loaded.plan(self.views, options=self.options)
-        self.predicted = predict(self.model_name, plan).seconds
-        self._began = time.monotonic()
+        self._began = self._updated = time.monotonic()
+        self.state = "running"
         scene = None
-        with closing(loaded.stream(self.views, self.options)) as updates:
+        with closing(model.stream(self.views, self.options)) as updates:
             for update in updates:
                 if self._unwanted():
                     return "stopped"
@@ -163,7 +155,7 @@ class Job:
         _every_frame(session)
         session.viewer.show(scene, ())
         session.scene = scene
-        _pace[self.model_name] = self.seconds / plan.seconds
+        models.learn(self.model_name, self.predicted, self.seconds)
         return "done"
 
     def _end(self, state: State) -> None:
@@ -173,7 +165,7 @@ class Job:
             if state != "done" and self.update is not None and not session.ended:
                 _show_again(session, session.scene)
         finally:
-            self.update, self.views = None, []
+            self.update, self.download, self.views = None, None, []
             self.state = state
             session.lock.release()
             return_memory()

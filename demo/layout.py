@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo import controls, markup, uploads
+from demo import choices, controls, markup, tracking, uploads
+from demo.choices import Choices
+from demo.controls import Controls
 from demo.pictures import thumbnail
+from demo.tracking import Tracking
 from recon import CARDS, photo
 
 FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ"}
@@ -43,7 +46,7 @@ document.addEventListener('focusout', event => {
 
 @dataclass
 class Parts:
-    """The widgets of the page, those of the panel apart."""
+    """The widgets of the page."""
 
     token: gr.BrowserState
     files: gr.File
@@ -53,7 +56,11 @@ class Parts:
     clear: gr.Button
     model: gr.Dropdown
     card: gr.HTML
+    choices: Choices
     plan: gr.HTML
+    consent: gr.Column
+    terms: gr.HTML
+    accept: gr.Checkbox
     run: gr.Button
     cancel: gr.Button
     status: gr.HTML
@@ -62,12 +69,14 @@ class Parts:
     notes: gr.HTML
     frame: gr.Slider
     figures: gr.HTML
+    tracking: Tracking
+    panel: Controls
     downloads: dict[str, gr.Button]
     fetch: gr.DownloadButton
     forget: gr.Button
 
 
-def layout() -> tuple[Parts, controls.Controls]:
+def layout() -> Parts:
     """Put all widgets into the present page: inputs on the left, the scene, the panel on the right."""
     token = gr.BrowserState(None, storage_key="parallax")
     gr.HTML(markup.HEADER, elem_id="header", padding=False)
@@ -96,9 +105,13 @@ def layout() -> tuple[Parts, controls.Controls]:
                     [(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model",
                     elem_id="model", filterable=False,
                 )  # fmt: skip
-                card = gr.HTML(markup.card(first), js_on_load=FOLD)
+                card = gr.HTML(markup.card(first, here=True), js_on_load=FOLD)
+                how = choices.layout()
             with gr.Column(elem_id="lower", min_width=0):
                 plan = gr.HTML("", elem_id="plan")
+                with gr.Column(visible=False, elem_id="consent", min_width=0) as consent:
+                    terms = gr.HTML("")
+                    accept = gr.Checkbox(label="I accept the licence", container=False, elem_id="accept")
                 with gr.Row(elem_id="go"):
                     run = gr.Button("Reconstruct", variant="primary", interactive=False, elem_id="run")
                     cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
@@ -112,6 +125,8 @@ def layout() -> tuple[Parts, controls.Controls]:
             with gr.Tab("Depth and confidence"):
                 frame = gr.Slider(1, 2, 1, step=1, label="Frame", visible=False, buttons=[], elem_id="frame")
                 figures = gr.HTML(markup.quiet(markup.NO_FIGURES), elem_id="figures")
+            with gr.Tab("Tracks"):
+                following = tracking.layout()
         with gr.Column(elem_id="panel", min_width=0):
             panel = controls.layout()
             gr.HTML(markup.TAKE_HOME)
@@ -122,17 +137,17 @@ def layout() -> tuple[Parts, controls.Controls]:
                 }
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
-    parts = Parts(
-        token, files, examples, strip, video_frames, clear, model, card, plan, run, cancel, status, canvas,
-        welcome, notes, frame, figures, downloads, fetch, forget,
+    return Parts(
+        token, files, examples, strip, video_frames, clear, model, card, how, plan, consent, terms, accept, run, cancel,
+        status, canvas, welcome, notes, frame, figures, following, panel, downloads, fetch, forget,
     )  # fmt: skip
-    return parts, panel
 
 
-def widgets(group: Parts | controls.Controls) -> list[Any]:
-    """Every widget of the group."""
-    values = [getattr(group, field.name) for field in fields(group)]
-    return [widget for value in values for widget in (value.values() if isinstance(value, dict) else [value])]
+def widgets(group: Any) -> list[Any]:
+    """Every widget of a dataclass of widgets, of dicts of them, and of such dataclasses."""
+    if is_dataclass(group):
+        return [widget for field in fields(group) for widget in widgets(getattr(group, field.name))]
+    return list(group.values()) if isinstance(group, dict) else [group]
 
 
 def _example_pictures() -> dict[str, tuple[str, int]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from html import escape
 
 from demo.job import Job
+from demo.models import Download
 from demo.pictures import Chart, address, confidence_chart, depth_chart
 from recon import Frame, Plan, Scene
 from recon.models import Card
@@ -84,13 +85,25 @@ def busy(stage: str, fraction: float | None = None, detail: str = "") -> str:
 
 def running(job: Job) -> str:
     """Where a run stands."""
+    if job.session.cancel.is_set():
+        return busy("Stopping")
+    if job.download is not None:
+        return downloading(job.download)
     if job.state == "waiting" and job.place:
         return busy("Waiting for your turn", None, f"{count(job.place, 'run')} before yours")
+    if job.state == "loading":
+        return busy("Loading the model")
     if job.update is None:
         return busy("Starting", 0.0, f"about {duration(job.predicted)}" if job.predicted else "")
-    left = job.seconds_left
-    time_left = f"about {count(round(left), 'second')} left" if left > 0.5 else "almost there"
-    return busy(job.update.stage.capitalize(), job.update.fraction, f"{job.update.message} · {time_left}")
+    return busy(
+        job.update.stage.capitalize(), job.update.fraction, f"{job.update.message} · {remaining(job.seconds_left)}"
+    )
+
+
+def downloading(download: Download) -> str:
+    """How far the weights have come."""
+    left = "" if download.seconds_left is None else f" · {remaining(download.seconds_left)}"
+    return busy(download.stage, download.fraction, download.detail + left)
 
 
 def ended(job: Job, scene: Scene | None) -> str:
@@ -140,33 +153,60 @@ def examples(pictures: dict[str, tuple[str, int]]) -> str:
     return f'<div class="examples" role="group" aria-label="Examples">{"".join(buttons)}</div>' if buttons else ""
 
 
-def card(card: Card) -> str:
-    """What a model gives, its size and its licence."""
+def card(card: Card, here: bool) -> str:
+    """What a model gives, its size, its licence, and whether its weights are ``here``."""
     use = (
         '<span class="badge good">commercial use allowed</span>'
         if card.commercial
-        else '<span class="badge caution">non-commercial use only</span>'
+        else '<span class="badge caution">research only, not for commercial use</span>'
     )
-    size = "comes with the app" if card.download == 0 else f"{gigabytes(card.download)} to download once"
+    gated = '<span class="badge caution">gated: needs a Hugging Face token</span>' if card.gated else ""
     units = "in metres" if card.metric else "scale unknown"
-    gated = '<span class="badge caution">asks for a Hugging Face token</span>' if card.gated else ""
     paper = f' · <a href="{escape(card.paper)}" target="_blank" rel="noopener">paper</a>' if card.paper else ""
+    size = f"{weights(card.parameters)}, {_whereabouts(card, here)}"
     return (
-        f'<div class="card"><p>{escape(card.summary)}</p>'
-        f"<p>Gives {escape(', '.join(card.gives))}, {units}. {card.parameters / 1e6:,.0f} M weights, {size}.</p>"
-        f'<p>{use}{gated} <a href="{escape(card.licence_url)}" target="_blank" rel="noopener">'
-        f"{escape(card.licence)}</a>{paper}</p></div>"
+        f'<div class="card"><p>{use}{gated} {licence(card)}{paper}</p><p>{escape(card.summary)}</p>'
+        f"<p>Gives {escape(', '.join(card.gives))}, {units}. {size}.</p></div>"
+    )
+
+
+def _whereabouts(card: Card, here: bool) -> str:
+    if card.repository is None:
+        return "comes with the app"
+    return "on this machine already" if here else f"{gigabytes(card.download)} to download once"
+
+
+def licence(card: Card) -> str:
+    """A link to the licence of the weights."""
+    name = escape(licence_name(card))
+    return f'<a href="{escape(card.licence_url)}" target="_blank" rel="noopener">{name}</a>'
+
+
+def licence_name(card: Card) -> str:
+    """The licence as people call it: one without an SPDX name goes by its own."""
+    own = card.licence.removeprefix("LicenseRef-")
+    return card.licence if own == card.licence else own.replace("-", " ")
+
+
+def terms(card: Card, source: str, folder: str) -> str:
+    """What a visitor agrees to who has weights downloaded: how much, from where to where."""
+    return (
+        f'<div class="terms"><b>{gigabytes(card.download)}</b> come once from {escape(source)} to this machine, '
+        f"into {escape(folder)}.</div>"
     )
 
 
 def plan(plan: Plan, given: int) -> str:
     """What a run will take."""
     views = count(given, "view") if len(plan.views) == given else f"{len(plan.views)} of {given} views"
-    notes = "".join(f"<p>{escape(note)}</p>" for note in plan.notes)
-    return (
-        f'<div class="plan"><b>{views}</b> · about <b>{duration(plan.seconds)}</b> · '
-        f"<b>{gigabytes(plan.memory)}</b> memory{notes}</div>"
+    where = "" if plan.device == "cpu" else " on the GPU"
+    needs = (
+        f" · <b>{gigabytes(plan.memory)}</b> memory"
+        if plan.available is None
+        else f"<br>needs <b>{gigabytes(plan.memory)}</b>; you have {gigabytes(plan.available)} free{where}"
     )
+    notes = "".join(f"<p>{escape(note)}</p>" for note in plan.notes)
+    return f'<div class="plan"><b>{views}</b> · about <b>{duration(plan.seconds)}</b>{needs}{notes}</div>'
 
 
 # --- after the run -------------------------------------------------------------------------------------------------
@@ -212,6 +252,18 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{max(seconds, 0.1):.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{math.floor(seconds / 60)} min {seconds % 60:02.0f} s"
+
+
+def remaining(seconds: float) -> str:
+    """How long something still takes."""
+    if seconds <= 0.5:
+        return "almost there"
+    return f"about {count(round(seconds), 'second') if seconds < 100 else duration(seconds)} left"
+
+
+def weights(number: int) -> str:
+    """The size of a network."""
+    return f"{number / 1e9:.2f} billion weights" if number >= 1e9 else f"{number / 1e6:,.0f} million weights"
 
 
 def gigabytes(size: float) -> str:

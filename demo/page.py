@@ -13,14 +13,13 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import controls, job, markup, style, uploads
+from demo import choices, controls, markup, shown, style, tracking, uploads
 from demo.job import Job
 from demo.layout import Parts, layout, widgets
-from demo.pictures import thumbnail
 from demo.session import Sessions
 from demo.visit import Visit
 from demo.visit import visit as visit_of
-from recon import CARDS, InputError, Options
+from recon import CARDS, InputError
 from recon.export import export
 
 log = logging.getLogger(__name__)
@@ -39,8 +38,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 def build(sessions: Sessions) -> gr.Blocks:
     """The page of all visitors, each of whom has a session among ``sessions``; launch it with `launch_options`."""
     with gr.Blocks(title="Parallax", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as blocks:
-        parts, panel = layout()
-        _wire(blocks, parts, panel, sessions)
+        _wire(blocks, layout(), sessions)
     return blocks
 
 
@@ -57,63 +55,10 @@ async def _disk_refused(request: Request, error: Exception) -> Response:
     return PlainTextResponse(FULL, 507)
 
 
-# --- what the page shows of a visit --------------------------------------------------------------------------------
-
-
-def _inputs(parts: Parts, visit: Visit) -> Updates:
-    """The visitor's pictures, and what a run over them will take."""
-    views, working = visit.media.views, visit.working
-    pictures = markup.strip([thumbnail(view.image) for view in views], [view.name for view in views], visit.ticked)
-    frames = visit.frames_per_video
-    return {
-        parts.strip: gr.HTML(visit.ticked, pictures=pictures, visible=bool(views)),
-        parts.video_frames: gr.Slider(visible=frames > 0, value=max(frames, 2)),
-        parts.clear: gr.Button(visible=bool(views)),
-        parts.run: gr.Button(interactive=bool(visit.ticked) and not working, visible=not working),
-        parts.cancel: gr.Button(visible=working),
-        parts.plan: _plan(visit),
-        parts.notes: _notes(visit),
-    }
-
-
-def _plan(visit: Visit) -> str:
-    if not visit.ticked:
-        return markup.quiet("Tick at least one picture.") if visit.media.views else ""
-    views = [visit.media.views[i] for i in visit.ticked]
-    plan = job.predict(visit.model, job.model(visit.model).plan(views))
-    return markup.plan(plan, len(views))
-
-
-def _notes(visit: Visit) -> str:
-    scene = visit.session.scene
-    return markup.notes(list(dict.fromkeys(visit.media.notes + (scene.notes if scene else []))))
-
-
-def _scene(parts: Parts, panel: controls.Controls, visit: Visit) -> Updates:
-    """Everything about the scene the visitor has, or has not."""
-    scene = visit.session.scene
-    count = len(scene.frames) if scene else 0
-    return {
-        parts.welcome: gr.HTML(visible=scene is None),
-        parts.notes: _notes(visit),
-        parts.frame: gr.Slider(maximum=max(count, 2), value=1, visible=count > 1),
-        parts.figures: _figures(visit, 1),
-        **{button: gr.Button(interactive=count > 0) for button in parts.downloads.values()},
-        **panel.restored(visit),
-    }
-
-
-def _figures(visit: Visit, number: float) -> Any:
-    scene = visit.session.scene
-    if scene is None or not 1 <= number <= len(scene.frames):
-        return markup.quiet(markup.NO_FIGURES)
-    return markup.figures(scene.frames[int(number) - 1], scene.metric)
-
-
 # --- what happens --------------------------------------------------------------------------------------------------
 
 
-def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: Sessions) -> None:
+def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     def find(token: str | None) -> Visit | None:
         session = sessions.get(token)
         return visit_of(session) if session else None
@@ -124,11 +69,10 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         return {
             parts.token: visit.session.token,
             parts.canvas: markup.viewer(visit.session.token),
-            parts.model: visit.model,
-            parts.card: markup.card(CARDS[visit.model]),
             parts.status: visit.status,
-            **_scene(parts, panel, visit),
-            **_inputs(parts, visit),
+            **shown.model(parts, visit),
+            **shown.scene(parts, visit),
+            **shown.inputs(parts, visit),
         }
 
     def forget(token: str | None) -> Updates:
@@ -141,7 +85,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         async for fraction, name in uploads.watch(work):
             yield {parts.status: markup.busy("Reading your pictures", fraction, name)}
         visit.status = ""
-        yield {parts.status: "", **await asyncio.to_thread(_inputs, parts, visit)}
+        yield {parts.status: "", **await asyncio.to_thread(shown.inputs, parts, visit)}
 
     async def add(visit: Visit, uploaded: Sequence[str] | None) -> AsyncIterator[Updates]:
         yield {parts.files: None}
@@ -160,24 +104,33 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
 
     async def take_away(visit: Visit) -> AsyncIterator[Updates]:
         uploads.remove(visit)
-        yield _inputs(parts, visit)
+        yield shown.inputs(parts, visit)
 
     async def tick(visit: Visit, ticked: list[int]) -> AsyncIterator[Updates]:
         visit.ticked = sorted(i for i in ticked if 0 <= i < len(visit.media.views))
-        plan = await asyncio.to_thread(_plan, visit)
-        yield {parts.plan: plan, parts.run: gr.Button(interactive=bool(visit.ticked))}
+        yield await asyncio.to_thread(shown.go, parts, visit)
 
     async def choose(visit: Visit, name: str) -> AsyncIterator[Updates]:
-        visit.model = name
-        yield {parts.card: markup.card(CARDS[name])}
-        yield {parts.plan: await asyncio.to_thread(_plan, visit)}
+        visit.choose(name)
+        yield shown.model(parts, visit)
+        yield await asyncio.to_thread(shown.go, parts, visit)
+
+    async def choose_how(visit: Visit, *values: Any) -> AsyncIterator[Updates]:
+        visit.options = choices.options(CARDS[visit.model], *values)
+        yield await asyncio.to_thread(shown.go, parts, visit)
+
+    async def accept(visit: Visit, yes: bool) -> AsyncIterator[Updates]:
+        (visit.accepted.add if yes else visit.accepted.discard)(visit.model)
+        yield shown.buttons(parts, visit)
 
     async def run(visit: Visit) -> AsyncIterator[Updates]:
         if not visit.ticked:
             raise InputError("There is nothing to reconstruct: add photos or a video first, and tick at least one.")
+        if not visit.agreed:
+            raise InputError(f"Accept the licence of {CARDS[visit.model].title} first, or choose another model.")
         media = visit.media
         views = [media.views[i] for i in visit.ticked]
-        fresh = Job(visit.session, visit.model, views, media.notes, Options())
+        fresh = Job(visit.session, visit.model, views, media.notes, visit.options)
         if fresh.start():
             visit.job = fresh
         async for updates in follow(visit):
@@ -187,7 +140,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         work = visit.job
         if work is None or not work.active:
             return
-        yield {parts.run: gr.Button(visible=False), parts.cancel: gr.Button(visible=True, interactive=True)}
+        yield shown.buttons(parts, visit)
         said, covered = "", True
         while work.active:
             line = markup.running(work)
@@ -202,10 +155,9 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
         visit.status = markup.ended(work, visit.session.scene)
         yield {
             parts.status: visit.status,
-            parts.run: gr.Button(visible=True, interactive=bool(visit.ticked)),
-            parts.cancel: gr.Button(visible=False),
-            parts.plan: await asyncio.to_thread(_plan, visit),
-            **await asyncio.to_thread(_scene, parts, panel, visit),
+            **shown.model(parts, visit),
+            **await asyncio.to_thread(shown.go, parts, visit),
+            **await asyncio.to_thread(shown.scene, parts, visit),
         }
 
     async def cancel(visit: Visit) -> AsyncIterator[Updates]:
@@ -249,12 +201,11 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
             else:
                 return
             gr.Warning(sentence)
-            ready = visit is not None and bool(visit.ticked) and not visit.working
-            yield {parts.status: markup.failed(sentence), parts.run: gr.Button(interactive=ready)}
+            yield {parts.status: markup.failed(sentence), **(shown.buttons(parts, visit) if visit else {})}
 
         return handled
 
-    token, everything = parts.token, [*widgets(parts), *widgets(panel)]
+    token, everything = parts.token, widgets(parts)
     on: Callable[..., dict[str, Any]] = partial(dict, outputs=everything, concurrency_limit=None, **QUIET)
     blocks.load(enter, token, everything, concurrency_limit=None, **QUIET).then(polite(follow), token, **on())
     parts.forget.click(forget, token, everything, concurrency_limit=None, **QUIET)
@@ -264,12 +215,16 @@ def _wire(blocks: gr.Blocks, parts: Parts, panel: controls.Controls, sessions: S
     parts.clear.click(polite(take_away), token, **on())
     parts.strip.input(polite(tick), [token, parts.strip], **on(trigger_mode="always_last"))
     parts.model.input(polite(choose), [token, parts.model], **on())
+    for widget in (how := widgets(parts.choices)):
+        widget.input(polite(choose_how), [token, *how], **on(trigger_mode="always_last"))
+    parts.accept.input(polite(accept), [token, parts.accept], **on(trigger_mode="always_last"))
     parts.run.click(polite(run), token, **on(trigger_mode="once"))
     parts.cancel.click(polite(cancel), token, **on())
     parts.frame.input(
-        lambda key, number: _figures(visit, number) if (visit := find(key)) else gr.skip(),
+        lambda key, number: shown.figures(visit, number) if (visit := find(key)) else gr.skip(),
         [token, parts.frame], parts.figures, **controls.LIVE,
     )  # fmt: skip
     for suffix, button in parts.downloads.items():
         button.click(polite(partial(download, suffix)), token, **on()).success(None, None, None, js=FETCH)
-    controls.wire(panel, token, find)
+    controls.wire(parts.panel, token, find)
+    tracking.wire(parts.tracking, token, find)

@@ -36,6 +36,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
+from demo import models
 from demo.session import Session, Sessions
 from recon.errors import InputError
 from recon.models import CARDS
@@ -139,10 +140,8 @@ def serve(host: str = HOST, port: int = PORT, share: bool = False) -> int:
 
 def _warm_up() -> None:
     """Load the first model while the visitor is still looking for photos."""
-    from demo import job
-
     with contextlib.suppress(InputError):  # the run that needs it says so
-        job.model(next(iter(CARDS)))
+        models.load(next(iter(CARDS)))
 
 
 def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,10 +158,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=host, help=f"address to listen on; 0.0.0.0 lets others in (default {host})")
     parser.add_argument("--port", type=int, default=port, help=f"0 takes any free one (default {port})")
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's tunnel")
+    parser.add_argument(
+        "--weights", type=_weights, action="append", default=[], metavar="MODEL=FILE",
+        help="a checkpoint on this machine to use for a model, which is then not downloaded; may be given again",
+    )  # fmt: skip
+
+
+def _weights(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if name not in CARDS or not path:
+        raise argparse.ArgumentTypeError(f"'{text}' is not MODEL=FILE, where MODEL is {' or '.join(CARDS)}")
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file '{path}'")
+    return name, Path(path)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what ``parallax serve`` says."""
+    models.use_local(dict(arguments.weights))
     return serve(arguments.host, arguments.port, arguments.share)
 
 

@@ -6,10 +6,15 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from demo import models
+from demo.following import Picks
 from demo.job import Job
 from demo.session import Session
-from recon import CARDS
+from recon import CARDS, Options
 from recon.media import Media
+from recon.models import Card
+
+SWITCHES = ("refine", "verify", "dense")
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,12 @@ class Look:
     colour: str = "photo"
 
 
+def defaults(card: Card) -> Options:
+    """What the model of ``card`` does where the visitor leaves it to the model, said outright."""
+    refine, verify, dense = (name in card.defaults if name in card.choices else None for name in SWITCHES)
+    return Options(refine=bool(refine), verify=verify, dense=dense)
+
+
 @dataclass
 class Visit:
     """One visitor's place at the page.
@@ -28,21 +39,27 @@ class Visit:
     Attributes:
         session: files, viewer, scene.
         model: name of the chosen one.
+        options: what was chosen of its choices.
+        accepted: names of the models whose download, and licence, the visitor has accepted.
         files: what ``session.media`` was read from.
         ticked: indices into ``session.media.views`` to use.
         job: the run under way, or the last one.
         status: the line under the button, as HTML; a run under way writes its own.
         look: how the viewer draws.
+        picks: points clicked in the scene, to be followed; see `demo.tracking.picks_of`.
         lock: held while the pictures change.
     """
 
     session: Session
     model: str = next(iter(CARDS))
+    options: Options = field(default_factory=lambda: defaults(next(iter(CARDS.values()))))
+    accepted: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
     ticked: list[int] = field(default_factory=list)
     job: Job | None = None
     status: str = ""
     look: Look = Look()
+    picks: Picks | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -56,11 +73,25 @@ class Visit:
         self.ticked = list(range(len(media.views)))
         self.files = self.files if files is None else files
 
+    def choose(self, name: str) -> None:
+        """Take another model, with its own defaults."""
+        self.model, self.options = name, defaults(CARDS[name])
+
     @property
     def frames_per_video(self) -> int:
         """How many pictures the first video gave; 0 where there is no video."""
         paths = [view.path for view in self.media.views if view.time is not None]
         return paths.count(paths[0]) if paths else 0
+
+    @property
+    def agreed(self) -> bool:
+        """True unless the chosen model must be downloaded first and its licence is not accepted yet."""
+        return self.model in self.accepted or models.here(CARDS[self.model])
+
+    @property
+    def ready(self) -> bool:
+        """True where a run may begin."""
+        return bool(self.ticked) and self.agreed and not self.working
 
     @property
     def working(self) -> bool:

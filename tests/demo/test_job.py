@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from demo import job
+import recon
+from demo import job, models
 from demo.job import Job
 from demo.session import Session, Sessions
 from recon import CARDS, InputError, Options, View
@@ -59,14 +60,13 @@ def test_a_run_makes_the_scene_and_tells_how_far_it_is(sessions: Sessions) -> No
 
 
 def test_the_next_run_is_predicted_by_the_last(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_pace", {})
-    plan = job.model(CARD.name).plan(VIEWS)
-    assert job.predict(CARD.name, plan) == plan
+    monkeypatch.setattr(models, "_pace", {})
+    assert models.plan(CARD.name, VIEWS, Options()) == recon.plan(CARD.name, VIEWS)
     run = started(sessions.create())
     wait(lambda: run.state == "running")
     time.sleep(0.3)
     finish(run)
-    assert 0.3 <= job.predict(CARD.name, plan).seconds == pytest.approx(run.seconds, abs=0.1)
+    assert 0.3 <= models.plan(CARD.name, VIEWS, Options()).seconds == pytest.approx(run.seconds, abs=0.1)
 
 
 def test_the_button_pressed_ten_times_is_one_run(sessions: Sessions) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from demo import markup, page, pictures, style, uploads
+from demo.models import Download
 from demo.session import Sessions
 from demo.visit import Visit, visit
 from recon import CARDS, InputError, Plan
@@ -103,18 +104,41 @@ def test_file_names_cannot_speak_html() -> None:
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
-def test_a_card_says_the_licence_and_links_it(card: Card) -> None:
-    html = markup.card(card)
+def test_a_card_says_in_plain_words_what_its_licence_allows_and_links_it(card: Card) -> None:
+    html = markup.card(card, here=False)
     assert f'href="{card.licence_url}"' in html
-    assert card.licence in html
+    assert markup.licence_name(card) in html
     assert ("commercial use allowed" in html) == card.commercial
-    assert ("non-commercial" in html) != card.commercial
+    assert ("not for commercial use" in html) != card.commercial
+    assert ("token" in html) == card.gated
+    assert "scale unknown" in html
+
+
+def test_a_card_says_what_is_to_be_downloaded_and_what_is_here() -> None:
+    assert "comes with the app" in markup.card(CARDS["embedded"], here=True)
+    assert "5.0 GB to download once" in markup.card(CARDS["vggt"], here=False)
+    here = markup.card(CARDS["vggt"], here=True)
+    assert "on this machine already" in here
+    assert "download" not in here
 
 
 def test_a_plan_says_how_many_of_the_views_it_takes_and_why() -> None:
     html = markup.plan(Plan((0, 5, 9), (256, 192), "float32", 1_500_000_000, 12.3, ("Spread evenly.",)), 10)
     for part in ("3 of 10 views", "12 s", "1.5 GB", "Spread evenly."):
         assert part in html
+
+
+def test_a_plan_says_what_is_free_where_that_is_known() -> None:
+    plan = Plan((0, 1), (518, 392), "bfloat16", 9_300_000_000, 0.2, device="cuda", available=140_000_000_000)
+    assert "needs <b>9.3 GB</b>; you have 140.0 GB free on the GPU" in markup.plan(plan, 2)
+    assert "free</div>" in markup.plan(replace(plan, device="cpu"), 2)
+
+
+def test_a_download_says_how_much_is_here_and_how_long_it_still_takes() -> None:
+    html = markup.downloading(Download("Downloading", 0.25, "model.pt: 1 of 4 MB, 1 MB/s", 123.0))
+    for part in ("Downloading", "25 %", "1 of 4 MB", "about 2 min 03 s left"):
+        assert part in html
+    assert "left" not in markup.downloading(Download("Asking", 0.0, "the Hub for VGGT", None))
 
 
 def test_units_are_never_metres_where_the_scale_is_unknown() -> None:
