@@ -1,4 +1,4 @@
-"""The same core from a shell: ``parallax run | models | evaluate | bench | train | finetune``, and what others add.
+"""The same core from a shell: ``parallax run | models | download | evaluate | bench | train | ...``, others add more.
 
 Results go to standard output, progress and complaints to standard error. Exit codes: 0 done, 1 failed, 2 something
 given cannot be used, 130 interrupted.
@@ -33,7 +33,7 @@ from recon.evaluation.scenes import find_scenes, load_scene
 from recon.export import WRITERS, export
 from recon.filters import Filters
 from recon.media import read
-from recon.models import CARDS, Model, Options, Update
+from recon.models import CARDS, Card, Model, Options, Update, card_of
 from recon.progress import ProgressBar, duration
 from recon.training.commands import add_finetune, add_train
 
@@ -89,7 +89,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parallax {version('parallax-3d')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the log, and the trace of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_models, _add_evaluate, _add_bench, add_train, add_finetune):
+    for add in (_add_run, _add_models, _add_download, _add_evaluate, _add_bench, add_train, add_finetune):
         add(commands)
     if not arguments or arguments[0] not in commands.choices:  # importing what others add takes time
         for entry in entry_points(group="parallax.commands"):
@@ -131,6 +131,16 @@ def _add_run(commands: Any) -> None:
 def _add_models(commands: Any) -> None:
     command = commands.add_parser("models", help="list the models, what they give and their licences")
     command.set_defaults(run=_models)
+
+
+def _add_download(commands: Any) -> None:
+    command = commands.add_parser(
+        "download",
+        help="fetch the weights of models beforehand",
+        description="Fetch the weights of models into the cache (HF_HOME), and print where they are.",
+    )
+    command.add_argument("models", nargs="+", metavar="NAME", help="a name of `parallax models`")
+    command.set_defaults(run=_download)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -272,19 +282,63 @@ def _load(arguments: argparse.Namespace) -> Model:
     _stopped.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    return recon.load(arguments.model, arguments.device, arguments.weights)
+    if arguments.weights is None:
+        _announce(card_of(arguments.model))
+    with ProgressBar(sys.stderr) as bar:
+        return recon.load(arguments.model, arguments.device, arguments.weights, _show_download_on(bar))
+
+
+def _announce(card: Card) -> None:
+    """Tell whose weights are about to be downloaded, and under which licence."""
+    from recon import hub  # here, since most runs need no network
+
+    if card.repository is not None and hub.cached(card) is None:
+        print(f"Note: {card.repository} is under {_licence(card)}, {card.licence_url}", file=sys.stderr)
+
+
+def _licence(card: Card) -> str:
+    return card.licence if card.commercial else f"{card.licence} (not for commercial use)"
+
+
+def _show_download_on(bar: ProgressBar) -> Callable[[float, str], None]:
+    def show(fraction: float, message: str) -> None:
+        if _stopped.is_set():
+            raise KeyboardInterrupt
+        bar.show("Downloading", fraction, message)
+
+    return show
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    rows = [("NAME", "GIVES", "SIZE", "DOWNLOAD", "LICENCE OF THE WEIGHTS")]
+    rows = [("NAME", "GIVES", "SIZE", "WEIGHTS", "LICENCE OF THE WEIGHTS", "REPOSITORY")]
     for card in CARDS.values():
         size = f"{card.parameters / 1e6:,.0f} M"
-        download = "shipped" if card.download == 0 else f"{card.download / 1e9:.1f} GB"
-        licence = card.licence if card.commercial else f"{card.licence} (not for commercial use)"
-        rows.append((card.name, ", ".join(card.gives), size, download, licence))
+        rows.append((card.name, ", ".join(card.gives), size, _weights(card), _licence(card), card.repository or ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _weights(card: Card) -> str:
+    from recon import hub  # here, since most runs need no network
+
+    if card.repository is None:
+        return "shipped"
+    if hub.cached(card) is not None:
+        return "here"
+    return f"{card.download / 1e9:.1f} GB to download{', gated' if card.gated else ''}"
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from recon import hub
+
+    _stopped.clear()
+    for card in [card_of(name) for name in arguments.models]:
+        _announce(card)
+        with ProgressBar(sys.stderr, f"{card.name}  ") as bar:
+            path = hub.fetch(card, _show_download_on(bar))
+        print(path)
     return 0
 
 

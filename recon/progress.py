@@ -28,12 +28,15 @@ class ProgressBar:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
-    def show(self, stage: str, fraction: float) -> None:
-        """Tell that ``stage`` is under way and that ``fraction`` (0 to 1) of the whole is done."""
+    def show(self, stage: str, fraction: float, detail: str = "") -> None:
+        """Tell that ``stage`` is under way and that ``fraction`` (0 to 1) of the whole is done.
+
+        A terminal shows ``detail`` in place of the stage, where there is one.
+        """
         if self._stream.isatty():
             full = round(_WIDTH * fraction)
             bar = "█" * full + "░" * (_WIDTH - full)
-            line = f"{self._title}{bar} {fraction:4.0%}  {stage}{self._left(fraction)}"
+            line = f"{self._title}{bar} {fraction:4.0%}  {detail or stage}{self._left(fraction)}"
             self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
             self._stream.flush()
         elif stage != self._stage:

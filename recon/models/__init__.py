@@ -83,7 +83,7 @@ def plan(name: str, views: Sequence[View], device: str | None = None, options: O
     Raises:
         InputError: no model of that name, or no views.
     """
-    card = _card(name)
+    card = card_of(name)
     return _class(card).predict(card, views, _device(device).type, options)
 
 
@@ -105,7 +105,7 @@ def load(
         InputError: no model of that name, no such device, weights that cannot be fetched, or a file that does not fit
             the network.
     """
-    card = _card(name)
+    card = card_of(name)
     chosen = _device(device)
     path = None if weights is None else Path(weights)
     if path is None and card.repository is not None:
@@ -115,7 +115,12 @@ def load(
     return _class(card)(card, chosen, path)  # type: ignore[call-arg]
 
 
-def _card(name: str) -> Card:
+def card_of(name: str) -> Card:
+    """The card of that name.
+
+    Raises:
+        InputError: there is none.
+    """
     if name not in CARDS:
         raise InputError(f"There is no model called '{name}'; the models are: {', '.join(CARDS)}.")
     return CARDS[name]
@@ -137,4 +142,4 @@ def _device(wanted: str | None) -> torch.device:
     return torch.device(chosen)
 
 
-__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "load", "plan"]
+__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "card_of", "load", "plan"]
