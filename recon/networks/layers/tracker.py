@@ -142,7 +142,8 @@ def window_products(maps: Tensor, places: Tensor, features: Tensor, radius: int)
     """Scalar products of ``features [V,N,C]`` with ``maps [V,h,w,C]`` in windows about ``places [V,N,2]``.
 
     All pixels of a window have the same fraction, so the products are taken at whole pixels, one more on each axis,
-    and interpolated: no volume of all products is made. Outside of the maps the products are 0.
+    and interpolated: no volume of all products is made. Outside of the maps the products are 0, but an axis of one
+    pixel has no outside: so the checkpoints were trained.
 
     Returns:
         ``[V,N,(2 * radius + 1)**2]``, over ``sqrt(C)``; x is the slower index, as the checkpoints have it.
@@ -151,7 +152,7 @@ def window_products(maps: Tensor, places: Tensor, features: Tensor, radius: int)
     corner = places.floor()
     offsets = torch.arange(-radius, radius + 2, device=places.device)
     x, y = (corner[..., None] + offsets).unbind(-2)
-    inside_x, inside_y = (x >= 0) & (x < width), (y >= 0) & (y < height)
+    inside_x, inside_y = (x >= 0) & (x < width) | (width == 1), (y >= 0) & (y < height) | (height == 1)
     x, y = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
     view = torch.arange(views, device=places.device)[:, None, None, None]
     index = (view * height + y[..., None, :]) * width + x[..., :, None]
