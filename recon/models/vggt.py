@@ -1,0 +1,252 @@
+"""VGGT: one pass over all views gives cameras and features; heads turn these into depth, points and tracks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import ClassVar
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon import checkpoint
+from recon.errors import InputError
+from recon.models import fitting, memory
+from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.fitting import Fitted
+from recon.models.keypoints import keypoints
+from recon.models.stages import Progress, in_background, relay, schedule
+from recon.models.vggt_frames import Maps, place, rig_of
+from recon.models.vggt_plan import predict_seconds, smaller, suitable
+from recon.models.vggt_tracking import Tracking, pictures
+from recon.networks.vggt import VGGT, Features, read_configuration, slices
+from recon.scene import Scene, Tracks, View
+
+QUICK = 1.0  # seconds; what is over sooner tells of no progress, and needs no thread
+
+
+class Vggt(Model):
+    """A checkpoint of VGGT, the published one or any other of that network, on any torch device.
+
+    Raises:
+        InputError: ``weights`` cannot be read, or are of another network or of one without cameras or depth.
+    """
+
+    loaded: ClassVar[WeakSet[Vggt]] = WeakSet()  # to know, when planning, whose weights the device holds already
+
+    def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
+        if weights is None:
+            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        configuration = read_configuration(checkpoint.read_json_beside(weights))
+        with torch.device("meta"):
+            network = VGGT(configuration)
+        checkpoint.fill(network, checkpoint.read_state(weights), weights.name)
+        if network.camera_head is None or network.depth_head is None:
+            raise InputError(f"'{weights.name}' gives no cameras or no depth; give a checkpoint with both heads.")
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device = device
+        self.card = replace(card, parameters=sum(weight.numel() for weight in network.parameters()))
+        self._turn = threading.Lock()  # the page may track while it reconstructs
+        self._tracking = Tracking(self.network, device)
+        self.loaded.add(self)
+
+    @classmethod
+    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
+        """See `Model.predict`. What does not fit is planned with smaller chunks, then smaller, then of fewer views."""
+        held = sum(
+            sum(weight.nbytes for weight in model.network.parameters())
+            for model in list(cls.loaded)
+            if model.card.name == card.name and model.device.type == device == "cuda"
+        )
+        available = memory.available(device)
+        return suitable(card, views, device, options, None if available is None else available + held)
+
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
+        """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
+        plan = self.plan(views, options=options)
+        scene = Scene(metric=self.card.metric, model=self.card.name, settings=asdict(options))
+        start = 0.0
+        try:
+            with closing(self._attempt(scene, views, plan, options, start)) as updates:
+                for update in updates:
+                    start = update.fraction
+                    yield update
+            return
+        except Exception as error:
+            if not memory.is_refusal(error):
+                raise
+        finally:
+            self.release()
+        # Outside of the handler, where the error and with it the tensors of its trace are gone.
+        plan = smaller(plan, [view.size for view in views], options)
+        scene.frames.clear()
+        yield Update("Looking", start, plan.notes[-1], scene)
+        try:
+            yield from self._attempt(scene, views, plan, options, start)
+        except Exception as error:
+            if not memory.is_refusal(error):
+                raise
+            raise InputError(
+                "There is not enough memory for this, even smaller: use fewer photos, or close other programs."
+            ) from None
+        finally:
+            self.release()
+
+    def track(
+        self,
+        scene: Scene,
+        pixels: np.ndarray | None = None,
+        frame: int = 0,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Tracks:
+        """See `Model.track`. What the network saw from that frame is kept, so that a second call answers sooner."""
+        report = progress or (lambda fraction, message: None)
+        if not 0 <= frame < len(scene.frames):
+            raise InputError(f"There is no frame {frame}: choose one of 0 to {len(scene.frames) - 1}.")
+        if pixels is None:
+            pixels = keypoints(scene.frames[frame])
+            if not len(pixels):
+                raise InputError(f"'{scene.frames[frame].name}' shows no corners to follow: click points on it.")
+        try:
+            with self._alone(report):
+                return self._tracking.follow(scene, np.asarray(pixels, np.float32), frame, report)
+        except Exception as error:
+            if not memory.is_refusal(error):
+                raise
+        self.release()
+        raise InputError(
+            f"There is not enough memory to follow points through {len(scene.frames)} frames: use fewer photos."
+        )
+
+    def release(self) -> None:
+        """Free what was kept for the next tracking, and give the device's memory back."""
+        self._tracking.forget()
+        memory.release(self.device)
+
+    # --- a run -------------------------------------------------------------------------------------------------------
+
+    def _attempt(
+        self, scene: Scene, views: Sequence[View], plan: Plan, options: Options, start: float
+    ) -> Generator[Update, None, None]:
+        """The run that ``plan`` describes, told from the fraction ``start`` on."""
+        chosen = [views[i] for i in plan.views]
+        scene.notes[:] = plan.notes
+        scene.settings["size"] = list(plan.size)
+        seconds = predict_seconds(self.card, plan, options)
+        parts = schedule(seconds, start)
+
+        yield Update("Looking", start, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
+        fitted = yield from relay(fit(chosen, plan.size, options), "Preparing", *parts["Preparing"], scene)
+        looking = self._look(fitted, seconds["Looking"] < QUICK and self.device.type == "cuda")
+        features = yield from relay(looking, "Looking", *parts["Looking"], scene)
+        rig = rig_of(self._cameras(features), [view.name for view in chosen], plan.size)
+        scene.notes.extend(rig.notes)
+
+        start, end = parts["Placing"]
+        for frames in slices(len(chosen), plan.chunk):
+            changed = tuple(range(frames.start, frames.stop))
+            for i, maps in zip(changed, self._maps(features, frames, options.points == "head"), strict=True):
+                scene.frames.append(place(chosen[i], plan.views[i], fitted[i], rig, i, maps))
+            fraction = start + (end - start) * frames.stop / len(chosen)
+            yield Update("Placing", fraction, f"Placed {chosen[changed[-1]].name}", scene, changed)
+        del features, fitted
+        memory.release(self.device)
+
+        if options.refine:
+            yield from self._refine(scene, parts)
+        if options.verify:
+            from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
+
+            verified = yield from relay(verify(scene, views), "Verifying", *parts["Verifying"], scene)
+            yield Update("Verifying", parts["Verifying"][1], "Verified the cameras", scene, verified)
+            if options.dense:
+                from recon.alignment.dense import densify
+
+                denser = yield from relay(densify(scene), "Refining", *parts["Refining"], scene)
+                yield Update("Refining", parts["Refining"][1], "Refined depth", scene, denser)
+        yield Update("Finishing", 1.0, "Done", scene)
+
+    def _look(self, fitted: Sequence[Fitted], quick: bool) -> Generator[Progress, None, Features]:
+        """One pass of the network over all views."""
+
+        def encode(report: Callable[[float, str], None] | None) -> Features:
+            progress = None if report is None else lambda fraction: report(fraction, f"Looked {fraction:.0%}")
+            with self._turn, torch.inference_mode():
+                return self.network.encode(pictures(fitted, self.device), progress)
+
+        if quick:
+            return encode(None)
+        return (yield from in_background(encode))
+
+    @torch.inference_mode()
+    def _cameras(self, features: Features) -> Tensor:
+        """Encodings ``[V,9]`` of the cameras of all views."""
+        with self._turn:
+            return self.network.cameras(features)[-1][0].double().cpu()
+
+    @torch.inference_mode()
+    def _maps(self, features: Features, frames: slice, head: bool) -> list[Maps]:
+        """Of some views; their points come from the point ``head``, or are left to depth and camera."""
+        with self._turn:
+            depth, confidence = self.network.depth(features, frames)
+            if not head:
+                return [(*maps, None) for maps in zip(arrays(depth), arrays(confidence), strict=True)]
+            points, confidence = self.network.points(features, frames)
+            return list(zip(arrays(depth), arrays(confidence), arrays(points), strict=True))
+
+    def _refine(self, scene: Scene, parts: dict[str, tuple[float, float]]) -> Generator[Update, None, None]:
+        """Bundle adjustment over tracks of the network."""
+        from recon.alignment.keyframes import keyframes  # brings pycolmap
+        from recon.alignment.refine import refine
+
+        chosen = keyframes(scene)
+        start, end = parts["Tracking"]
+        share = (end - start) / max(1, len(chosen))
+        try:
+            for number, frame in enumerate(chosen):
+
+                def follow(report: Callable[[float, str], None], frame: int = frame) -> Tracks:
+                    return self.track(scene, None, frame, report)
+
+                begin = start + number * share
+                tracks = yield from relay(in_background(follow), "Tracking", begin, begin + share, scene)
+                scene.tracks = tracks if scene.tracks is None else scene.tracks.joined(tracks)
+            done = yield from relay(refine(scene), "Adjusting", *parts["Adjusting"], scene)
+        except InputError as error:
+            scene.notes.append(str(error))
+            return
+        finally:
+            self.release()
+        yield Update("Adjusting", parts["Adjusting"][1], "Adjusted the cameras", scene, done.changed)
+
+    @contextmanager
+    def _alone(self, report: Callable[[float, str], None]) -> Iterator[None]:
+        """Wait for other uses of the network to end; ``report`` may raise meanwhile."""
+        while not self._turn.acquire(timeout=0.25):
+            report(0.0, "Waiting for another run")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def fit(views: Sequence[View], size: tuple[int, int], options: Options) -> Generator[Progress, None, list[Fitted]]:
+    """All views at the size of the network's input; several threads work ahead."""
+    way = fitting.crop if options.fit == "crop" else fitting.pad
+    fitted: list[Fitted] = []
+    with ThreadPoolExecutor(4) as pool:
+        for view, one in zip(views, pool.map(lambda view: way(view.image, size[0]), views), strict=True):
+            fitted.append(one)
+            yield len(fitted) / len(views), f"Prepared {view.name}"
+    return fitting.together(fitted)
+
+
+def arrays(maps: Tensor) -> np.ndarray:
+    """``[1,n,...]`` of the device to ``[n,...] float32``."""
+    return maps[0].float().cpu().numpy()

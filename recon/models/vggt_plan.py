@@ -1,0 +1,139 @@
+"""What a run of VGGT takes, and how it is made to fit into the memory that is free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from recon.errors import InputError
+from recon.models.base import Card, Options, Plan, spread
+from recon.models.fitting import PATCH, SIDE, common_size
+from recon.models.memory import in_words
+from recon.models.stages import cores, geometry_seconds
+from recon.scene import View
+
+Size = tuple[int, int]
+
+SIDES = (SIDE, 448, 392, 336, 280, 224)  # long sides of the network's input, the best first
+LEAST_SIDE = 168  # after a run was refused memory
+CHUNKS = {"cpu": (1,), "cuda": (8, 4, 2, 1)}  # frames that the dense heads take at a time
+SPARE = 0.92  # of what is free, what a run may take
+FIT_SECONDS = 0.01  # to bring a view to its size
+QUERIES = 8  # frames whose points are tracked for refinement, about
+ADJUST_SECONDS = 0.3  # bundle adjustment, a view
+
+
+def suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:
+    """The largest run over ``views`` that fits into ``available`` bytes, or the smallest there is.
+
+    Raises:
+        InputError: no views.
+    """
+    if not views:
+        raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+    sizes = [view.size for view in views]
+    limit = max(1, min(options.maximum_views or card.maximum_views, card.maximum_views))
+    wanted = spread(len(views), limit)
+    notes = []
+    if len(wanted) < len(views):
+        notes.append(f"Of {len(views)} views, {len(wanted)} are used, spread evenly from the first to the last.")
+
+    def planned(indices: tuple[int, ...], side: int, chunk: int) -> Plan:
+        size = common_size([sizes[i] for i in indices], options.fit, side)
+        plan = Plan(
+            views=indices,
+            size=size,
+            precision="bfloat16" if device == "cuda" else "float32",
+            memory=predict_memory(card, len(indices), size, device, chunk),
+            seconds=0.0,
+            device=device,
+            available=available,
+            chunk=chunk,
+        )
+        return replace(plan, seconds=sum(predict_seconds(card, plan, options).values()))
+
+    def fits(plan: Plan) -> bool:
+        return available is None or plan.memory <= SPARE * available
+
+    chunks = CHUNKS[device]
+    best = planned(wanted, SIDES[0], chunks[0])
+    plan = best
+    for side, chunk in [(side, chunk) for side in SIDES for chunk in chunks]:
+        if fits(plan):
+            break
+        plan = planned(wanted, side, chunk)
+    if not fits(plan):
+        few, many = 1, len(wanted)  # a run of `few` is taken, one of `many` is too large
+        while many - few > 1:
+            middle = (few + many) // 2
+            if fits(planned(spread(len(views), middle), SIDES[-1], chunks[-1])):
+                few = middle
+            else:
+                many = middle
+        plan = planned(spread(len(views), few), SIDES[-1], chunks[-1])
+    if plan is not best:
+        notes.append(_reduced(best, plan, fits(plan)))
+    return replace(plan, notes=tuple(notes))
+
+
+def smaller(plan: Plan, sizes: Sequence[Size], options: Options) -> Plan:
+    """What to try after a run was refused memory: two thirds of its side, or else half of its views.
+
+    Args:
+        plan: of that run.
+        sizes: ``(width, height)`` of all views.
+        options: of that run.
+    """
+    side = plan.size[0] * 2 // 3 // PATCH * PATCH
+    views = plan.views
+    if side < LEAST_SIDE:
+        side, views = plan.size[0], tuple(plan.views[i] for i in spread(len(views), max(1, len(views) // 2)))
+    size = common_size([sizes[i] for i in views], options.fit, side)
+    less = f"{len(views)} views" if len(views) < len(plan.views) else f"pictures of {_pixels(size)} pixels"
+    note = f"There was not enough memory, so the run began anew with {less}."
+    return replace(plan, views=views, size=size, chunk=max(1, plan.chunk // 2), notes=(*plan.notes, note))
+
+
+def predict_memory(card: Card, count: int, size: Size, device: str, chunk: int) -> int:
+    """Bytes at the peak of a run: of the process on the CPU, of the device on a GPU."""
+    share = card.parameters / 1_256_537_516
+    tokens = size[0] * size[1] // PATCH**2 + 5
+    element = 2 if device == "cuda" else 4
+    base = 4 * card.parameters + (700_000_000 if device == "cpu" else 900_000_000)
+    each = tokens * (4 * 2048 + 12 * 1024) * element * share**0.5 + 30 * size[0] * size[1]
+    heads = min(chunk, count) * size[0] * size[1] * 2000 * share**0.5
+    return int(base + count * each + heads)
+
+
+def predict_seconds(card: Card, plan: Plan, options: Options) -> dict[str, float]:
+    """Of each stage of a run, in their order."""
+    count = len(plan.views)
+    tokens = plan.size[0] * plan.size[1] // PATCH**2 + 5
+    share = card.parameters / 1_256_537_516
+    speed = 50e9 * cores() if plan.device == "cpu" else 150e12
+    look = share * count * (1.8e9 * tokens + 98e3 * tokens**2 * count) / speed
+    heads = share * count * plan.size[0] * plan.size[1] * 1e6 / (speed if plan.device == "cpu" else speed / 5)
+    seconds = {"Preparing": FIT_SECONDS * count, "Looking": look, "Placing": heads * (1 + (options.points == "head"))}
+    if options.refine:
+        seconds["Tracking"] = min(count, QUERIES) * 1.4 * look
+        seconds["Adjusting"] = ADJUST_SECONDS * count
+    return {**seconds, **geometry_seconds(count, options.verify is True, options.dense is True)}
+
+
+def _reduced(best: Plan, plan: Plan, fits: bool) -> str:
+    """What was done to make a run fit, in a sentence."""
+    assert plan.available is not None
+    steps = []
+    if plan.size != best.size:
+        steps.append(f"pictures have {_pixels(plan.size)} pixels in place of {_pixels(best.size)}")
+    if len(plan.views) < len(best.views):
+        steps.append(f"only {len(plan.views)} of {len(best.views)} views are used, spread evenly")
+    if plan.chunk != best.chunk:
+        steps.append(f"depth is made of {plan.chunk} view{'s' if plan.chunk > 1 else ''} at a time")
+    need = f"This needs {in_words(best.memory)}, {in_words(plan.available)} are free: "
+    told = need + (" and ".join([", ".join(steps[:-1]), steps[-1]]) if len(steps) > 1 else "".join(steps))
+    return f"{told}." if fits else f"{told}, and even so it may fail."
+
+
+def _pixels(size: Size) -> str:
+    return f"{size[0]} x {size[1]}"
