@@ -1,0 +1,217 @@
+"""VGGT on a GPU: matrices in half precision, few passes over memory, the fastest exact attention that there is.
+
+What is not mentioned is as in `recon.networks.vggt`, in float32: the tokens that the blocks add to, all norms, the
+cameras. On the CPU nothing is changed at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from recon.networks.layers import fused
+from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary
+from recon.networks.vggt import VGGT, Features, Prediction
+
+log = logging.getLogger(__name__)
+
+# Each gives the same numbers but for rounding; the first that takes the shapes on this card is the fastest one.
+ATTENTION = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+ROWS = 1 << 16  # tokens that a block's matrix products take at a time: enough to fill a GPU, few enough to save memory
+GRAPH_TOKENS = 8192  # up to here launching the kernels takes longer than running them
+GRAPHS = 4  # kept at a time
+
+
+def accelerate(network: VGGT, device: torch.device) -> VGGT:
+    """The network on a device, as fast as it can be there.
+
+    On CUDA that is `Accelerated`, which shares the parts of ``network``: use the result, not ``network`` itself, after
+    this. Weights go to the device one by one and in their final precision, so that loading takes no more memory than
+    running does. On any other device it is ``network`` itself, moved.
+
+    Args:
+        network: with its weights, on any device but "meta".
+        device: where to run it.
+    """
+    network = network.eval().requires_grad_(False)
+    if device.type != "cuda":
+        return network.to(device)
+    if not fused.AVAILABLE:
+        log.warning("Triton is not installed: VGGT runs without fused kernels, which takes about twice the time.")
+    return Accelerated(network, half_precision(device)).to(device)
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """bfloat16, or float16 on cards that are older than it."""
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+class Accelerated(VGGT):
+    """`VGGT` with the blocks of its aggregator replaced.
+
+    Where few tokens are to be looked at, launching the kernels would take longer than running them: `forward` then
+    records its launches at the second call with a size, and replays them from there on. The results are its callers'.
+
+    Args:
+        network: gives its parts away.
+        dtype: of the matrices of the aggregator's blocks, and of what they multiply.
+    """
+
+    def __init__(self, network: VGGT, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.configuration = network.configuration
+        self.aggregator = aggregator = network.aggregator
+        for blocks in (aggregator.patch_embed.blocks, aggregator.frame_blocks, aggregator.global_blocks):
+            for index, block in enumerate(blocks):
+                blocks[index] = FusedBlock(block, dtype)  # type: ignore[arg-type]
+        self.camera_head, self.track_head = network.camera_head, network.track_head
+        self.depth_head, self.point_head = network.depth_head, network.point_head
+        for head in (self.depth_head, self.point_head):
+            for weight in () if head is None else head.parameters():
+                if weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self._graphs: OrderedDict[tuple[object, ...], Graph | None] = OrderedDict()
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor, queries: Tensor | None = None, chunk: int = 8) -> Prediction:
+        """See `VGGT.forward`."""
+        tokens = images.shape[0] * images.shape[1] * (images.shape[-1] * images.shape[-2] // 14**2)
+        if queries is not None or not images.is_cuda or tokens > GRAPH_TOKENS:
+            return self._eagerly(images, queries, chunk)
+        key = (*images.shape, images.dtype, chunk)
+        if key not in self._graphs:
+            self._graphs[key] = None
+            while len(self._graphs) > GRAPHS:
+                self._graphs.popitem(last=False)
+            return self._eagerly(images, None, chunk)
+        graph = self._graphs[key]
+        if graph is None:
+            graph = self._graphs[key] = Graph(lambda pictures: self._eagerly(pictures, None, chunk), images)
+        self._graphs.move_to_end(key)
+        return graph(images)
+
+    def _eagerly(self, images: Tensor, queries: Tensor | None, chunk: int) -> Prediction:
+        return super().forward(images, queries, chunk)
+
+    def encode(self, images: Tensor, progress: Callable[[float], None] | None = None) -> Features:
+        """See `VGGT.encode`; progress tells what the device has done, not what it was given to do."""
+        with sdpa_kernel(ATTENTION, set_priority=True):
+            return super().encode(images, None if progress is None else paced(progress))
+
+
+class FusedBlock(Block):
+    """`Block` with matrices of a precision of their own, and one pass over memory for all that stands between them.
+
+    Args:
+        block: gives its parts away.
+        dtype: of the matrices.
+    """
+
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.dtype = dtype
+        self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
+        self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
+        for matrix in (self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2):
+            matrix.to(dtype)
+
+    def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
+        """See `Block.project`; ``rotary`` holds the angles of ``N`` tokens, or of fewer that repeat."""
+        parts = tokens.split(max(1, ROWS // tokens.shape[1]))
+        if len(parts) == 1:
+            query, key, value = self._heads(tokens)
+            return self._turned(query, self.attn.q_norm, rotary), self._turned(key, self.attn.k_norm, rotary), value
+        shape = (*tokens.shape[:2], self.attn.heads, tokens.shape[2] // self.attn.heads)
+        query, key, value = (torch.empty(shape, dtype=self.dtype, device=tokens.device) for _ in range(3))
+        size = len(parts[0])
+        for part, *rows in zip(parts, query.split(size), key.split(size), value.split(size), strict=True):
+            new_query, new_key, new_value = self._heads(part)
+            rows[0].copy_(self._turned(new_query, self.attn.q_norm, rotary))
+            rows[1].copy_(self._turned(new_key, self.attn.k_norm, rotary))
+            rows[2].copy_(new_value)
+        return query, key, value
+
+    def _heads(self, tokens: Tensor) -> Heads:
+        packed = self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype))
+        query, key, value = packed.unflatten(-1, (3, self.attn.heads, -1)).unbind(-3)
+        return query, key, value
+
+    @staticmethod
+    def _turned(heads: Tensor, norm: nn.Module, rotary: Rotary | None) -> Tensor:
+        if isinstance(norm, nn.Identity) and rotary is None:
+            return heads
+        return fused.norm_rotate(heads, norm, rotary)
+
+    def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """See `Block.add`; the tokens that are given stay as they are."""
+        total = torch.empty_like(tokens)
+        size = max(1, ROWS // tokens.shape[1])
+        for before, update, after in zip(tokens.split(size), attended.split(size), total.split(size), strict=True):
+            normed = fused.add_norm(before, self.attn.proj(update), gamma(self.ls1), self.norm2, after, self.dtype)
+            hidden = self.mlp.act(self.mlp.fc1(normed))
+            fused.add_(after, self.mlp.fc2(hidden), gamma(self.ls2))
+        return total
+
+
+def gamma(scale: nn.Module) -> Tensor | None:
+    """The factors of a block's layer scale, if it has one."""
+    return scale.gamma if isinstance(scale, LayerScale) else None
+
+
+class Graph:
+    """The launches of a function, recorded once and replayed.
+
+    Args:
+        function: of pictures; has run before, so that all that is made once is made.
+        images: of the size that all pictures will have.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Prediction], images: Tensor) -> None:
+        self._images = images.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._prediction = function(self._images)
+
+    def __call__(self, images: Tensor) -> Prediction:
+        """The function's value, copied out of what the next replay overwrites."""
+        self._images.copy_(images)
+        self._graph.replay()
+        kept: dict[str, Any] = {name: copied(value) for name, value in vars(self._prediction).items()}
+        return Prediction(**kept)
+
+
+def copied(value: Any) -> Any:
+    """A part of a `Prediction` that shares no memory with it."""
+    if isinstance(value, list):
+        return [copied(each) for each in value]
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def paced(progress: Callable[[float], None], ahead: int = 2) -> Callable[[float], None]:
+    """``progress``, told when the device is there: the host runs ahead of it by a few calls and no more.
+
+    So the device always has something to do, and a run can be stopped within moments.
+    """
+    marks: deque[tuple[torch.cuda.Event, float]] = deque()
+
+    def report(fraction: float) -> None:
+        mark = torch.cuda.Event()
+        mark.record()
+        marks.append((mark, fraction))
+        if len(marks) > ahead:
+            reached, fraction = marks.popleft()
+            reached.synchronize()
+            progress(fraction)
+
+    return report
