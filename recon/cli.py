@@ -30,7 +30,7 @@ from recon import storage
 from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
-from recon.export import WRITERS, export
+from recon.export import LAYOUTS, WRITERS, export, format_of
 from recon.filters import Filters
 from recon.media import read
 from recon.models import CARDS, Card, Model, Options, Update, card_of
@@ -243,13 +243,11 @@ def check_output(output: str) -> None:
         InputError: there is no such format, or the place cannot be written.
     """
     path = Path(output).expanduser()
-    folder = output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
-    if not folder and path.suffix.lower() not in WRITERS:
-        raise InputError(f"There is no format '{path.suffix}': name a file {', '.join(WRITERS)}, or a folder/.")
-    if folder and path.exists():
+    suffix = format_of(output)
+    if suffix in LAYOUTS and path.exists():
         if not path.is_dir():
             raise InputError(f"'{output}' is a file: name a file {', '.join(WRITERS)}, or another folder/.")
-        if not {entry.name for entry in path.iterdir()} <= storage.LAYOUT:
+        if not {entry.name for entry in path.iterdir()} <= LAYOUTS[suffix]:
             raise InputError(f"'{output}' holds other files: name a new folder/, or a file {', '.join(WRITERS)}.")
     parent = path.resolve().parent
     while not parent.exists():
@@ -336,7 +334,7 @@ def _download(arguments: argparse.Namespace) -> int:
     _stopped.clear()
     for card in [card_of(name) for name in arguments.models]:
         _announce(card)
-        with ProgressBar(sys.stderr, f"{card.name}  ") as bar:
+        with ProgressBar(sys.stderr) as bar:
             path = hub.fetch(card, _show_download_on(bar))
         print(path)
     return 0

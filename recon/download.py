@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
+from queue import Empty, Full, Queue, SimpleQueue
+from threading import Event, Thread
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,10 +30,11 @@ from recon.errors import InputError
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before trying again, after failures in a row that brought nothing
 INTERVAL = 0.1  # seconds between two times that the caller is told
-BLOCK = 8 << 20  # bytes written at once, at most
+PARTS = 256  # of what arrives, at most that many wait to be written
+BLOCK = 8 << 20  # bytes read at once from the disk
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 Result = TypeVar("Result")
-Tell = Callable[[int, str], None]  # bytes that are here, and what is being done, as a verb; may raise to stop
+Tell = Callable[[int, str], None]  # bytes that are here, and what is being done; may raise to stop
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,41 @@ def _receive_all(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> N
             raise InputError(
                 f"The connection to {remote.host} broke off; try again, and '{remote.name}' goes on from where it is."
             ) from failure
-        _pause(PAUSES[failures - 1] if failures else 0, lambda: tell(size_of(partial), "Trying again to download"))
+        _pause(PAUSES[failures - 1] if failures else 0, lambda: tell(size_of(partial), "Trying again"))
 
 
 def _receive(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> bool:
     """One request for what is missing; True where the server sent all that it wanted to."""
     have = size_of(partial)
+    with _opened(remote, have, helper, lambda: tell(have, "Downloading")) as response:
+        start, total = _extent(response)
+        page = response.headers.get("Content-Type", "").startswith("text/html")
+        if page or (remote.size is not None and total is not None and total != remote.size):
+            raise _not_the_file(remote)
+        if start not in (0, have):  # so what is here is not of this file
+            partial.unlink()
+            return False
+        with writing(partial.parent):
+            file = partial.open("ab" if start else "wb")
+        with file, closing(_blocks(response, helper)) as blocks:
+            have = start
+            for block in blocks:
+                with writing(partial.parent):
+                    file.write(block)
+                    file.flush()
+                have += len(block)
+                if remote.size is not None and have > remote.size:
+                    file.truncate(0)
+                    raise _not_the_file(remote)
+                tell(have, "Downloading")
+            with writing(partial.parent):
+                os.fsync(file.fileno())  # a name must not outlive a power cut that the bytes do not
+    return True
+
+
+@contextmanager
+def _opened(remote: Remote, have: int, helper: Helper, attend: Callable[[], None]) -> Iterator[Any]:
+    """The server's answer, its body yet to be read, to a request for what follows ``have`` bytes."""
     headers = {**remote.headers, "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -201,13 +231,11 @@ def _receive(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> bool:
     def ask() -> Any:
         client = get_session()
         request = client.build_request("GET", remote.url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
-        responses.append(client.send(request, stream=True, follow_redirects=True))
-        if not responses[0].is_success:
-            responses[0].read()
-        return responses[0]
-
-    def attend() -> None:
-        tell(size_of(partial), "Downloading")
+        response = client.send(request, stream=True, follow_redirects=True)
+        responses.append(response)
+        if not response.is_success:
+            response.read()
+        return response
 
     def close() -> None:
         for response in responses:
@@ -215,60 +243,53 @@ def _receive(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> bool:
 
     try:
         response = helper.do(ask, attend)
-        if response.status_code == 416:  # there is nothing behind what is here, so it is not of this file
-            partial.unlink()
-            return False
-        hf_raise_for_status(response)
-        start, total = _extent(response)
-        if response.headers.get("Content-Type", "").startswith("text/html") or (
-            remote.size is not None and total is not None and total != remote.size
-        ):
-            raise _not_the_file(remote)
-        if start not in (0, have):
-            partial.unlink()
-            return False
-        chunks = response.iter_bytes()
-        with writing(partial.parent):
-            file = partial.open("ab" if start else "wb")
-        with file:
-            have = start
-            while True:
-                block, ended, failure = helper.do(lambda: _gather(chunks), attend)
-                with writing(partial.parent):
-                    file.write(block)
-                    file.flush()
-                have += len(block)
-                if remote.size is not None and have > remote.size:
-                    file.truncate(0)
-                    raise _not_the_file(remote)
-                if failure is not None:
-                    raise failure
-                if ended:
-                    with writing(partial.parent):
-                        os.fsync(file.fileno())  # a name must not outlive a power cut that the bytes do not
-                    return True
-                attend()
+        if response.status_code != 416:
+            hf_raise_for_status(response)
+        yield response
     finally:
         helper.later(close)
 
 
-def _gather(chunks: Iterator[bytes]) -> tuple[bytes, bool, HTTPError | None]:
-    """What arrives within `INTERVAL`, whether that was the end, and what broke it off: no byte that came is lost."""
-    parts: list[bytes] = []
-    size, until = 0, time.monotonic() + INTERVAL
+def _blocks(response: Any, helper: Helper) -> Generator[bytes, None, None]:
+    """The body as it arrives, with an empty block where nothing did for an `INTERVAL`; errors come after what came."""
+    parts: Queue[bytes] = Queue(PARTS)
+    abandoned = Event()
+
+    def put(part: bytes) -> None:
+        while not abandoned.is_set():
+            with suppress(Full):
+                return parts.put(part, timeout=INTERVAL)
+
+    def read() -> None:
+        try:
+            for part in response.iter_bytes():
+                if part:
+                    put(part)
+                if abandoned.is_set():
+                    return
+        finally:
+            put(b"")  # the end
+
+    reading = helper.later(read)
     try:
-        for part in chunks:
-            parts.append(part)
-            size += len(part)
-            if size >= BLOCK or time.monotonic() >= until:
-                return b"".join(parts), False, None
-    except HTTPError as error:
-        return b"".join(parts), False, error
-    return b"".join(parts), True, None
+        ended = False
+        while not ended:
+            block: list[bytes] = []
+            with suppress(Empty):
+                block.append(parts.get(timeout=INTERVAL))
+                while block[-1] and len(block) < PARTS:
+                    block.append(parts.get_nowait())
+            ended = b"" in block
+            yield b"".join(block)
+        reading.result()
+    finally:
+        abandoned.set()
 
 
 def _extent(response: Any) -> tuple[int, int | None]:
-    """The byte that a response begins with, and the size of the whole file, where it says so."""
+    """The byte that a response begins with, -1 for none of the file, and the size of the whole, where it says so."""
+    if response.status_code == 416:
+        return -1, None
     if response.status_code == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None:

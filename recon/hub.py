@@ -125,7 +125,7 @@ class _Source:
             raise InputError(f"{self.repository} on {self.endpoint} has no {files}; update Parallax, or {_instead()}.")
         commit = str(offer.commit_hash)
         self.fetch_configuration(commit)
-        path = self.bring(name, offer, self.report.start(name, offer.size))
+        path = self.bring(name, offer, self.report.start(offer.size))
         reference = self.folder / "refs" / REVISION
         with writing(self.folder):
             reference.parent.mkdir(exist_ok=True)
@@ -176,7 +176,7 @@ class _Source:
         with writing(self.folder.parent):
             for path in (pointer, blob, lock):
                 path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(lock, lambda: tell(size_of(partial), "Waiting for another run that downloads")):
+        with _locked(lock, lambda: tell(size_of(partial), "Waiting for another download of the same")):
             if not _intact(pointer, name, offer.size):
                 if not _intact(blob, name, offer.size):
                     url = hf_hub_url(self.repository, name, revision=commit, endpoint=self.endpoint)
@@ -201,7 +201,7 @@ class _Report:
         if self._progress is not None:
             self._progress(self._fraction, message)
 
-    def start(self, name: str, size: int | None) -> Callable[[int, str], None]:
+    def start(self, size: int | None) -> Callable[[int, str], None]:
         """What is told the bytes of a file that are here."""
         total = size or self._card.download
         digits = 0 if total >= 1e8 else 1
@@ -210,7 +210,7 @@ class _Report:
             now = time.monotonic()
             if doing != self._doing:
                 self._samples.clear()
-            elif done < total and now - self._samples[-1][0] < INTERVAL / 2:
+            elif now - self._samples[-1][0] < INTERVAL / 2:
                 return
             self._doing = doing
             self._samples.append((now, done))
@@ -220,7 +220,7 @@ class _Report:
             (then, before), speed = self._samples[0], ""
             if now - then > INTERVAL and done > before:
                 speed = f", {(done - before) / (now - then) / 1e6:,.1f} MB/s"
-            self.say(f"{doing} {name}: {done / 1e6:,.{digits}f} of {total / 1e6:,.{digits}f} MB{speed}")
+            self.say(f"{doing}: {done / 1e6:,.{digits}f} of {total / 1e6:,.{digits}f} MB{speed}")
 
         return tell
 

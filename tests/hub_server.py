@@ -40,7 +40,7 @@ class Faults:
         status: of every answer to a question about a file.
         delivery: status of every answer with a large file's bytes.
         cuts: bytes after which the next answers break off, one each.
-        stall: bytes after which answers fall silent.
+        stall: byte of a large file at which every answer falls silent.
         corrupt: flip a bit in every answer.
         page: send a proxy's page with status 200 in place of "everything" or of a large file's "bytes".
         speed: bytes a second, or None for as fast as it goes.
@@ -180,13 +180,13 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(content):
             return self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return self._send(206, content[start:], headers)
+        return self._send(206, content[start:], headers, start)
 
     def _refuse(self, status: int, code: str = "", message: str = "") -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": message}
         self._send(status, b"", {name: value for name, value in headers.items() if value})
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, content: bytes, headers: dict[str, str], start: int = 0) -> None:
         faults = self.hub.faults
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
@@ -197,15 +197,16 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.corrupt:
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-        large = "Range" in self.headers or self.path.startswith("/delivery/")
-        end = faults.cuts.pop(0) if large and faults.cuts else len(content)
+        large = self.path.startswith("/delivery/")
+        end = min(len(content), faults.cuts.pop(0)) if large and faults.cuts else len(content)
+        silence = end if faults.stall is None or not large else max(0, faults.stall - start)
         sent = 0
-        while sent < min(end, len(content)) and not self.hub.closing.is_set():
-            if faults.stall is not None and sent >= faults.stall:
+        while sent < end and not self.hub.closing.is_set():
+            if sent >= silence:
                 self.hub.closing.wait(BEAT)
                 continue
             portion = len(content) if faults.speed is None else max(1, int(faults.speed * BEAT))
-            until = min(end, sent + portion, *([faults.stall] if faults.stall is not None else []))
+            until = min(end, silence, sent + portion)
             self.wfile.write(content[sent:until])
             self.wfile.flush()
             sent = until
