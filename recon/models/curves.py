@@ -1,0 +1,96 @@
+"""What VGGT takes in memory and time, by the size of a run: pure arithmetic, for plans made before anything is loaded.
+
+The shapes of the formulas follow from the network (`recon.networks.vggt`, and `recon.networks.acceleration` on CUDA):
+what a token keeps and what its attention costs. The factors are of the published network; smaller ones are scaled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATCH = 14
+SPECIAL = 5  # tokens of a view beside its patches
+PUBLISHED = 1_256_537_516  # parameters
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes.
+
+    Attributes:
+        memory: at the peak in bytes, weights included: of the process on the CPU, of tensors on a GPU.
+        encoding: seconds of the pass over all views, the cameras included.
+        dense: seconds of one dense head over all views.
+    """
+
+    memory: int
+    encoding: float
+    dense: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a kind of device does.
+
+    Attributes:
+        weights: bytes held all along, by the process itself too.
+        token: bytes of each token at the peak of the pass.
+        working: bytes of each token more, while a block's matrix products take it.
+        together: tokens that those take at a time.
+        kept: bytes of each token after the pass, for the heads.
+        pixel: bytes of each pixel of all views: pictures and results.
+        dense: bytes of each pixel of the views that a dense head takes at a time.
+        launch: seconds of a pass that do not depend on what is given.
+        token_seconds: of each token.
+        pair_seconds: of each pair of tokens of which one attends to the other, in one block.
+        pixel_seconds: of each pixel, in one dense head.
+    """
+
+    weights: float
+    token: float
+    working: float
+    together: int
+    kept: float
+    pixel: float
+    dense: float
+    launch: float
+    token_seconds: float
+    pair_seconds: float
+    pixel_seconds: float
+
+
+CURVES = {
+    "cuda": Curve(3.3e9, 49e3, 21e3, 1 << 16, 33e3, 36, 2200, 0.02, 4.0e-6, 1.1e-11, 1.2e-8),
+    "cpu": Curve(5.6e9, 62e3, 33e3, 1 << 40, 33e3, 36, 3000, 0.5, 0.036, 8.2e-8, 2.2e-5),
+}
+"""By kind of device: one NVIDIA H200, and one core of a server's processor."""
+
+
+def predict(
+    frames: int, height: int, width: int, device: str, chunk: int, parameters: int = PUBLISHED, cores: int = 1
+) -> Cost:
+    """What a run over ``frames`` views takes.
+
+    Args:
+        frames: how many views.
+        height: of the network's input, in pixels.
+        width: of the network's input, in pixels.
+        device: "cpu" or "cuda".
+        chunk: views that the dense heads take at a time.
+        parameters: of the network, if it is not the published one.
+        cores: that may be used, on the CPU.
+    """
+    curve = CURVES[device]
+    share = parameters / PUBLISHED
+    width_share = share**0.5  # of the tokens' channels, about: matrices grow with their square
+    each = height // PATCH * (width // PATCH) + SPECIAL
+    tokens, pixels = frames * each, frames * height * width
+    passing = tokens * curve.token + min(tokens, curve.together) * curve.working
+    dense = tokens * curve.kept + min(chunk, frames) * height * width * curve.dense
+    weights = curve.weights * share if device == "cuda" else curve.weights - 4 * (PUBLISHED - parameters)
+    memory = weights + width_share * max(passing, dense) + pixels * curve.pixel
+    # Blocks attend within views, two of three of them, or across all.
+    pairs = tokens * (2 * each + tokens) * 24
+    speed = 1 if device == "cuda" else max(1, cores)
+    encoding = share * (tokens * curve.token_seconds + curve.pair_seconds * pairs) / speed
+    return Cost(int(memory), curve.launch + encoding, share * pixels * curve.pixel_seconds / speed)
