@@ -128,8 +128,8 @@ class VGGT(nn.Module):
     def encode(self, images: Tensor, progress: Callable[[float], None] | None = None) -> Features:
         """What the heads read, and no more, of ``images [B,V,3,H,W]`` in 0..1.
 
-        ``progress`` is called with the share done after each block across views, and may raise to stop. Nothing waits
-        for the device.
+        ``progress`` is called with the share done after each block, and may raise to stop. Nothing waits for the
+        device.
 
         Raises:
             InputError: a size the network cannot take.
@@ -235,13 +235,15 @@ class Aggregator(nn.Module):
     ) -> tuple[dict[int, Tensor], Tensor]:
         """``[B,V,3,H,W]`` to `Features.layers`, those to keep, and `Features.cameras`."""
         batch, views, _, height, width = images.shape
-        tokens = self.embed(images)
+        encoder = len(self.patch_embed.blocks)
+        total = encoder + 2 * self.settings.depth
+        tokens = self.embed(images, None if progress is None else lambda done: progress(done / total))
         rotary = self.rotary(height // self.patch, width // self.patch, images.device)
         special, last = 1 + self.settings.num_register_tokens, self.settings.depth - 1
         halves: dict[tuple[str, int], Tensor] = {}
         layers: dict[int, Tensor] = {}
         cameras: dict[str, Tensor] = {}
-        for kind, number, block in self.blocks():
+        for done, (kind, number, block) in enumerate(self.blocks(), encoder + 1):
             tokens = self.advance(block, tokens, rotary, views if kind == "global" else 1)
             if number in kept:
                 halves[kind, number] = tokens[:, special:]
@@ -250,16 +252,19 @@ class Aggregator(nn.Module):
             if ("frame", number) in halves and ("global", number) in halves:
                 pair = halves.pop(("frame", number)), halves.pop(("global", number))
                 layers[number] = torch.cat(pair, -1).unflatten(0, (batch, views))
-            if progress is not None and kind == self.settings.aa_order[-1]:
-                progress((number + 1) / self.settings.depth)
+            if progress is not None:
+                progress(done / total)
         return layers, torch.cat([cameras["frame"], cameras["global"]], -1).unflatten(0, (batch, views))
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``[B,V,3,H,W]`` to the tokens ``[B V,P,C]`` before the blocks: camera, registers, patches."""
+    def embed(self, images: Tensor, progress: Callable[[int], None] | None = None) -> Tensor:
+        """``[B,V,3,H,W]`` to the tokens ``[B V,P,C]`` before the blocks: camera, registers, patches.
+
+        ``progress`` is called with the number of blocks of the patch encoder that are done.
+        """
         batch, views = images.shape[:2]
         mean, deviation = picture_moments(images.device)
         pictures = (images.flatten(0, 1) - mean.to(images.dtype)) / deviation.to(images.dtype)
-        patches = self.patch_embed(pictures)
+        patches = self.patch_embed(pictures, progress)
         first, others = torch.cat([self.camera_token, self.register_token], 2).split(1, 1)
         special = torch.cat([first, others.expand(-1, views - 1, -1, -1)], 1).expand(batch, -1, -1, -1)
         return torch.cat([special.flatten(0, 1).to(patches.dtype), patches], 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -69,11 +71,16 @@ class VisionTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[N,3,H,W]``, normalised as the checkpoint wants it, to the tokens of its patches ``[N, h * w, width]``."""
+    def forward(self, images: Tensor, progress: Callable[[int], None] | None = None) -> Tensor:
+        """``[N,3,H,W]``, normalised as the checkpoint wants it, to the tokens of its patches ``[N, h * w, width]``.
+
+        ``progress`` is called with the number of blocks done after each, and may raise to stop.
+        """
         tokens = self.embed(images)
-        for block in self.blocks:
+        for done, block in enumerate(self.blocks, 1):
             tokens = block(tokens)
+            if progress is not None:
+                progress(done)
         return self.finish(tokens)
 
     def embed(self, images: Tensor) -> Tensor:
