@@ -69,34 +69,29 @@ class Vggt(Model):
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
+        self._tracking.forget()
         plan = self.plan(views, options=options)
         scene = Scene(metric=self.card.metric, model=self.card.name, settings=asdict(options))
-        start = 0.0
-        try:
-            with closing(self._attempt(scene, views, plan, options, start)) as updates:
-                for update in updates:
-                    start = update.fraction
-                    yield update
-            return
-        except Exception as error:
-            if not memory.is_refusal(error):
-                raise
-        finally:
-            self.release()
-        # Outside of the handler, where the error and with it the tensors of its trace are gone.
-        plan = smaller(plan, [view.size for view in views], options)
-        scene.frames.clear()
-        yield Update("Looking", start, plan.notes[-1], scene)
-        try:
-            yield from self._attempt(scene, views, plan, options, start)
-        except Exception as error:
-            if not memory.is_refusal(error):
-                raise
-            raise InputError(
-                "There is not enough memory for this, even smaller: use fewer photos, or close other programs."
-            ) from None
-        finally:
-            self.release()
+        reached = 0.0
+        for last in (False, True):
+            try:
+                with closing(self._attempt(scene, views, plan, options, reached)) as updates:
+                    for update in updates:
+                        reached = update.fraction
+                        yield update
+                return
+            except Exception as error:
+                if not memory.is_refusal(error):
+                    raise
+            finally:
+                if reached < 1:
+                    self.release()
+            # Here, outside of the handler, the error is gone, and with it the tensors that its trace held.
+            if not last:
+                plan = smaller(plan, [view.size for view in views], options)
+                scene.frames.clear()
+                yield Update("Looking", reached, plan.notes[-1], scene)
+        raise InputError("There is not enough memory, even for a smaller run: use fewer photos or quit other programs.")
 
     def track(
         self,
@@ -155,10 +150,10 @@ class Vggt(Model):
                 scene.frames.append(place(chosen[i], plan.views[i], fitted[i], rig, i, maps))
             fraction = start + (end - start) * frames.stop / len(chosen)
             yield Update("Placing", fraction, f"Placed {chosen[changed[-1]].name}", scene, changed)
+        self._tracking.keep(scene, 0, features)
         del features, fitted
-        memory.release(self.device)
 
-        if options.refine:
+        if options.refine and len(scene.frames) > 1:
             yield from self._refine(scene, parts)
         if options.verify:
             from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
@@ -221,8 +216,6 @@ class Vggt(Model):
         except InputError as error:
             scene.notes.append(str(error))
             return
-        finally:
-            self.release()
         yield Update("Adjusting", parts["Adjusting"][1], "Adjusted the cameras", scene, done.changed)
 
     @contextmanager

@@ -47,6 +47,18 @@ class Tracking:
         """Drop what was kept."""
         self._seen = None
 
+    def keep(self, scene: Scene, first: int, features: Features) -> None:
+        """Remember what was seen of a scene from frame ``first``, while the scene lives, unless it is large."""
+        if sum(part.nbytes for part in (*features.layers.values(), features.cameras)) > KEPT:
+            return
+        tracking = weakref.ref(self)
+
+        def forget(_: weakref.ref[Scene]) -> None:
+            if (kept := tracking()) is not None:
+                kept.forget()
+
+        self._seen = _Seen(weakref.ref(scene, forget), len(scene.frames), first, features)
+
     @torch.inference_mode()
     def follow(self, scene: Scene, pixels: np.ndarray, frame: int, report: Report) -> Tracks:
         """``pixels [N,2]`` of a frame through all frames (see `Model.track`).
@@ -99,15 +111,7 @@ class Tracking:
             pictures(inputs, self._device),
             lambda fraction: report(LOOKING * fraction, f"Looked {fraction:.0%} from {scene.frames[frame].name}"),
         )
-        if sum(part.nbytes for part in (*features.layers.values(), features.cameras)) <= KEPT:
-            kept = weakref.ref(self)
-
-            def gone(_: weakref.ref[Scene]) -> None:
-                tracking = kept()
-                if tracking is not None:
-                    tracking.forget()
-
-            self._seen = _Seen(weakref.ref(scene, gone), len(inputs), frame, features)
+        self.keep(scene, frame, features)
         return features
 
 
