@@ -67,7 +67,7 @@ CURVES = {
 
 
 def predict(
-    frames: int, height: int, width: int, device: str, chunk: int, parameters: int = PUBLISHED, cores: int = 1
+    frames: int, height: int, width: int, device: str, chunk: int, parameters: int = PUBLISHED, cores: float = 1
 ) -> Cost:
     """What a run over ``frames`` views takes.
 
@@ -78,7 +78,7 @@ def predict(
         device: "cpu" or "cuda".
         chunk: views that the dense heads take at a time.
         parameters: of the network, if it is not the published one.
-        cores: that may be used, on the CPU.
+        cores: what the threads that may be used do, over what one does, on the CPU.
     """
     curve = CURVES[device]
     share = parameters / PUBLISHED

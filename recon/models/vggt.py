@@ -25,6 +25,7 @@ from recon.models.stages import Progress, in_background, relay, schedule
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
 from recon.models.vggt_tracking import Tracking, pictures
+from recon.networks.acceleration import accelerate
 from recon.networks.vggt import VGGT, Features, read_configuration, slices
 from recon.scene import Scene, Tracks, View
 
@@ -49,9 +50,9 @@ class Vggt(Model):
         checkpoint.fill(network, checkpoint.read_state(weights), weights.name)
         if network.camera_head is None or network.depth_head is None:
             raise InputError(f"'{weights.name}' gives no cameras or no depth; give a checkpoint with both heads.")
-        self.network = network.to(device).eval().requires_grad_(False)
+        self.network = accelerate(network, device)
         self.device = device
-        self.card = replace(card, parameters=sum(weight.numel() for weight in network.parameters()))
+        self.card = replace(card, parameters=sum(weight.numel() for weight in self.network.parameters()))
         self._turn = threading.Lock()  # the page may track while it reconstructs
         self._tracking = Tracking(self.network, device)
         self.loaded.add(self)
@@ -216,7 +217,8 @@ class Vggt(Model):
         except InputError as error:
             scene.notes.append(str(error))
             return
-        yield Update("Adjusting", parts["Adjusting"][1], "Adjusted the cameras", scene, done.changed)
+        message = "Adjusted the cameras" if done.changed else "Left the cameras as they were"
+        yield Update("Adjusting", parts["Adjusting"][1], message, scene, done.changed)
 
     @contextmanager
     def _alone(self, report: Callable[[float, str], None]) -> Iterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from recon.errors import InputError
+from recon.models import curves
 from recon.models.base import Card, Options, Plan, spread
 from recon.models.fitting import PATCH, SIDE, common_size
 from recon.models.memory import in_words
@@ -44,7 +45,7 @@ def suitable(card: Card, views: Sequence[View], device: str, options: Options, a
             views=indices,
             size=size,
             precision="bfloat16" if device == "cuda" else "float32",
-            memory=predict_memory(card, len(indices), size, device, chunk),
+            memory=_cost(card, len(indices), size, device, chunk).memory,
             seconds=0.0,
             device=device,
             available=available,
@@ -94,30 +95,20 @@ def smaller(plan: Plan, sizes: Sequence[Size], options: Options) -> Plan:
     return replace(plan, views=views, size=size, chunk=max(1, plan.chunk // 2), notes=(*plan.notes, note))
 
 
-def predict_memory(card: Card, count: int, size: Size, device: str, chunk: int) -> int:
-    """Bytes at the peak of a run: of the process on the CPU, of the device on a GPU."""
-    share = card.parameters / 1_256_537_516
-    tokens = size[0] * size[1] // PATCH**2 + 5
-    element = 2 if device == "cuda" else 4
-    base = 4 * card.parameters + (700_000_000 if device == "cpu" else 900_000_000)
-    each = tokens * (4 * 2048 + 12 * 1024) * element * share**0.5 + 30 * size[0] * size[1]
-    heads = min(chunk, count) * size[0] * size[1] * 2000 * share**0.5
-    return int(base + count * each + heads)
-
-
 def predict_seconds(card: Card, plan: Plan, options: Options) -> dict[str, float]:
     """Of each stage of a run, in their order."""
     count = len(plan.views)
-    tokens = plan.size[0] * plan.size[1] // PATCH**2 + 5
-    share = card.parameters / 1_256_537_516
-    speed = 50e9 * cores() if plan.device == "cpu" else 150e12
-    look = share * count * (1.8e9 * tokens + 98e3 * tokens**2 * count) / speed
-    heads = share * count * plan.size[0] * plan.size[1] * 1e6 / (speed if plan.device == "cpu" else speed / 5)
-    seconds = {"Preparing": FIT_SECONDS * count, "Looking": look, "Placing": heads * (1 + (options.points == "head"))}
-    if options.refine:
-        seconds["Tracking"] = min(count, QUERIES) * 1.4 * look
+    cost = _cost(card, count, plan.size, plan.device, plan.chunk)
+    heads = 2 if options.points == "head" else 1
+    seconds = {"Preparing": FIT_SECONDS * count, "Looking": cost.encoding, "Placing": heads * cost.dense}
+    if options.refine and count > 1:
+        seconds["Tracking"] = min(count, QUERIES) * (cost.encoding + cost.dense)  # its maps are a dense head's, about
         seconds["Adjusting"] = ADJUST_SECONDS * count
     return {**seconds, **geometry_seconds(count, options.verify is True, options.dense is True)}
+
+
+def _cost(card: Card, count: int, size: Size, device: str, chunk: int) -> curves.Cost:
+    return curves.predict(count, size[1], size[0], device, chunk, card.parameters, cores())
 
 
 def _reduced(best: Plan, plan: Plan, fits: bool) -> str:
