@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import recon
-from recon import storage
 from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene

@@ -13,7 +13,7 @@ import numpy as np
 from recon import geometry
 from recon.alignment import depth as depth_fit
 from recon.alignment.bundle import Mapping
-from recon.alignment.mapping import solve_points
+from recon.alignment.mapping import REPROJECTION_ERROR, drop_weak, solve_points
 from recon.alignment.matching import LONG_SIDE, transform_pixels
 from recon.scene import Frame, Tracks
 
@@ -64,6 +64,18 @@ def observe(frames: Sequence[Frame], tracks: Tracks) -> Mapping:
     )  # fmt: skip
     _start_points(mapping, query_depth, tracks.query)
     return mapping
+
+
+def settle(mapping: Mapping) -> None:
+    """Triangulate each point anew from the observations that agree with where it starts; in place.
+
+    Unlike `mapping.triangulate`, which knows no start, it is not led astray by gross outliers.
+    """
+    for tolerance in (4 * REPROJECTION_ERROR, REPROJECTION_ERROR):
+        mapping.used = mapping.errors() < tolerance
+        solve_points(mapping, mapping.used)
+    mapping.used = mapping.errors() < REPROJECTION_ERROR
+    drop_weak(mapping)
 
 
 def working_from_frame(frame: Frame) -> np.ndarray:

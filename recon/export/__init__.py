@@ -8,43 +8,67 @@ from pathlib import Path
 import numpy as np
 
 from recon.errors import InputError
+from recon.export import colmap
 from recon.export.glb import write_glb
 from recon.export.npz import write_npz
 from recon.export.ply import write_ply
 from recon.filters import Filters, keep
 from recon.scene import Scene
-from recon.storage import replacing
+from recon.storage import LAYOUT, replacing
 
 Writer = Callable[[Scene, Filters, list[np.ndarray], Path], None]
-"""Writes a scene to a file that does not exist yet, given the filters and what they leave of each frame (`keep`)."""
+"""Writes a scene to a file or folder that does not exist yet, given filters and what `keep` leaves by them."""
 
-WRITERS: dict[str, Writer] = {".glb": write_glb, ".ply": write_ply, ".npz": write_npz}
+WRITERS: dict[str, Writer] = {
+    ".glb": write_glb,
+    ".ply": write_ply,
+    ".npz": write_npz,
+    ".colmap.zip": colmap.write_zip,
+    ".colmap": colmap.write_folder,
+}
+LAYOUTS: dict[str, set[str]] = {"": LAYOUT, ".colmap": {"sparse", "images"}}
+"""What the formats that are folders hold; one without a suffix is a scene's own."""
+
+
+def format_of(path: str | Path) -> str:
+    """The suffix in `WRITERS` that ``path`` asks for, or "" for a scene's own folder.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    folder = isinstance(path, str) and path.endswith(("/", "\\"))
+    path = Path(path)
+    folder = folder or path.is_dir() or not path.suffix
+    suffix = max((suffix for suffix in WRITERS if path.name.lower().endswith(suffix)), key=len, default="")
+    if not suffix and not folder:
+        raise InputError(f"There is no format '{path.suffix}': name a file {', '.join(WRITERS)}, or a folder/.")
+    return "" if folder and suffix not in LAYOUTS else suffix
 
 
 def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Path:
     """Write what ``filters`` (by default `Filters()`) leave of ``scene``, in the format that ``path``'s suffix names.
 
     GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`gravity.upright`),
-    in the scene's unit about its origin. NPZ and folders (a path without a suffix: `Scene.save`) keep the scene's own
-    frame, and a folder keeps all points. The file appears under its name once it is complete; its path is returned.
+    in the scene's unit about its origin. COLMAP (a zip, or a folder of that suffix: `colmap`), NPZ and folders (a path
+    without a suffix: `Scene.save`) keep the scene's own frame, and a folder keeps all points. The file appears under
+    its name once it is complete; its path is returned.
 
     Raises:
         InputError: no such format, no points left to write, or the file cannot be written.
     """
-    folder = isinstance(path, str) and path.endswith(("/", "\\"))
+    suffix = format_of(path)
     path = Path(path)
-    if folder or path.is_dir() or not path.suffix:
+    if not suffix:
         return scene.save(path)
-    if path.suffix.lower() not in WRITERS:
-        formats = ", ".join(WRITERS)
-        raise InputError(f"There is no format '{path.suffix}'; name a file {formats}, or a folder without a suffix.")
+    if suffix in LAYOUTS and path.is_dir() and not {entry.name for entry in path.iterdir()} <= LAYOUTS[suffix]:
+        raise InputError(f"'{path}' holds other files, which writing would replace; name a new folder.")
     filters = filters or Filters()
     masks = keep(scene, filters)
     if not any(mask.any() for mask in masks):
         raise InputError("There is nothing to write: the filters hide every point; show more, then export again.")
     with replacing(path) as temporary:
-        WRITERS[path.suffix.lower()](scene, filters, masks, temporary)
+        WRITERS[suffix](scene, filters, masks, temporary)
     return path
 
 
-__all__ = ["WRITERS", "Writer", "export"]
+__all__ = ["LAYOUTS", "WRITERS", "Writer", "export", "format_of"]

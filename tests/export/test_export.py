@@ -9,7 +9,7 @@ import recon
 from demo.placement import place
 from recon import gravity
 from recon.errors import InputError
-from recon.export import WRITERS, cloud
+from recon.export import WRITERS, cloud, format_of
 from recon.filters import Filters, keep
 from recon.geometry import transform
 from recon.scene import Scene
@@ -23,7 +23,9 @@ def test_a_file_appears_under_its_name_alone(tmp_path, suffix):
     path = tmp_path / f"ö ü{suffix}"
     assert recon.export(synthetic_scene(), path) == path
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-    assert recon.export(synthetic_scene(), str(path)).stat().st_size > 10_000  # again, over the old one
+    recon.export(synthetic_scene(), str(path))  # again, over the old one
+    files = [file for file in (path, *path.rglob("*")) if file.is_file()]
+    assert sum(file.stat().st_size for file in files) > 10_000
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
@@ -37,6 +39,22 @@ def test_a_path_without_suffix_is_a_folder_with_everything(tmp_path, name):
     folder = recon.export(scene, f"{tmp_path}/{name}", Filters(confidence=90))
     assert folder == tmp_path / name.rstrip("/")
     np.testing.assert_array_equal(Scene.load(folder).frames[0].depth, scene.frames[0].depth)
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "a.colmap").mkdir()
+    (tmp_path / "a.colmap" / "letter.txt").write_text("keep me")
+    with pytest.raises(InputError, match="holds other files"):
+        recon.export(synthetic_scene(), tmp_path / "a.colmap")
+    assert (tmp_path / "a.colmap" / "letter.txt").read_text() == "keep me"
+
+
+def test_the_longest_suffix_counts(tmp_path):
+    assert [format_of(f"a/b{suffix.upper()}") for suffix in WRITERS] == list(WRITERS)
+    assert format_of("a.colmap/") == ".colmap"
+    assert format_of("a.glb/") == format_of(tmp_path) == format_of("a") == ""
+    with pytest.raises(InputError, match=r"no format '\.zip'"):
+        format_of("a.zip")
 
 
 def test_unknown_formats_are_answered_with_the_known_ones(tmp_path):
