@@ -33,8 +33,12 @@ class Choices:
             self.fit: gr.Radio(value=chosen.fit, visible="fit" in heeded),
             self.refine: gr.Checkbox(value=chosen.refine, visible="refine" in heeded),
             self.verify: gr.Checkbox(value=bool(chosen.verify), visible="verify" in heeded),
-            self.dense: gr.Checkbox(value=bool(chosen.dense), visible="dense" in heeded),
+            self.dense: gr.Checkbox(bool(chosen.dense), visible="dense" in heeded, interactive=bool(chosen.verify)),
         }
+
+    def coupled(self, visit: Visit) -> dict[Any, Any]:
+        """Updates of those that have a meaning only where others are on."""
+        return {self.dense: gr.Checkbox(interactive=bool(visit.options.verify))}
 
 
 def layout() -> Choices:

@@ -105,7 +105,7 @@ def layout() -> Parts:
                     [(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model",
                     elem_id="model", filterable=False,
                 )  # fmt: skip
-                card = gr.HTML(markup.card(first, here=True), js_on_load=FOLD)
+                card = gr.HTML(markup.card(first, here=True), js_on_load=FOLD, elem_id="card")
                 how = choices.layout()
             with gr.Column(elem_id="lower", min_width=0):
                 plan = gr.HTML("", elem_id="plan")

@@ -29,7 +29,7 @@ class Download:
     """How far the weights of a model have come.
 
     Attributes:
-        stage: what is being done, one word.
+        stage: what is being done.
         fraction: of it, what is done.
         detail: file, bytes and speed, in words.
         seconds_left: until it is done, as far as that can be told.
@@ -95,13 +95,13 @@ def fetch(name: str, progress: Progress) -> None:
 
     def tell(fraction: float, message: str) -> None:
         nonlocal stage, first, began
-        word, _, detail = message.partition(" ")
+        doing, told, detail = message.partition(": ")
         now = time.monotonic()
-        if word != stage or first == 0:  # what a former try has left is no sign of today's speed
-            stage, first, began = word, fraction, now
+        if doing != stage or first == 0:  # what a former try has left is no sign of today's speed
+            stage, first, began = doing, fraction, now
         gained, took = fraction - first, now - began
         left = took * (1 - fraction) / gained if gained > 0 and took > SETTLED else None
-        progress(Download(stage, fraction, detail, left))
+        progress(Download(stage, fraction, detail, left) if told else Download("Downloading", fraction, message, None))
 
     hub.fetch(card, tell)
 

@@ -117,6 +117,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
 
     async def choose_how(visit: Visit, *values: Any) -> AsyncIterator[Updates]:
         visit.options = choices.options(CARDS[visit.model], *values)
+        yield parts.choices.coupled(visit)
         yield await asyncio.to_thread(shown.go, parts, visit)
 
     async def accept(visit: Visit, yes: bool) -> AsyncIterator[Updates]:

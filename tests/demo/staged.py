@@ -36,7 +36,7 @@ class Staged(Model):
     closed = threading.Event()
 
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        self.card, self.device = card, device
+        self.card, self.device, self.weights = card, device, weights
 
     @classmethod
     def reset(cls) -> None:

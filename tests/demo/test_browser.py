@@ -18,6 +18,9 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from recon import CARDS
+from tests.hub_server import GATED, HubServer, write_small_vggt
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
@@ -28,7 +31,16 @@ RUN = 120_000  # milliseconds a run may take on a slow machine that draws withou
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """Where the app downloads models from."""
+    folder = tmp_path_factory.mktemp("hub")
+    write_small_vggt(folder)
+    with HubServer(folder, {GATED}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def address(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the app listens; at the end it must go quietly and leave nothing behind."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -37,7 +49,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("w") as output:
         app = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "--port", str(port)], cwd=ROOT, stdout=output, stderr=output,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={
+                **os.environ, "TMPDIR": str(folder), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder.parent / "hf"),
+                "TORCHINDUCTOR_CACHE_DIR": str(folder.parent / "torch"),  # which it makes wherever networks are built
+            },
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}/"
     try:
@@ -123,6 +138,12 @@ def reconstruct(page: Page) -> None:
     wait_for(lambda: lit(canvas(page)) > 0.05)
 
 
+def choose(page: Page, title: str) -> None:
+    page.locator("#model input").click()
+    page.get_by_role("option", name=title, exact=True).click()
+    expect(page.locator("#model input")).to_have_value(title)
+
+
 def canvas(page: Page) -> np.ndarray:
     """``[H,W,3]``: what is to be seen of the scene, below the browser's warnings."""
     picture = Image.open(io.BytesIO(page.locator("#screen").screenshot(timeout=60_000))).convert("RGB")
@@ -186,6 +207,47 @@ def test_cancel_stops_the_run_and_one_can_begin_again(visitor: Callable[[], Page
     expect(page.locator("#cancel")).to_be_visible()
     page.click("#cancel")
     expect(page.locator("#status")).to_contain_text("Stopped", timeout=30_000)
+    page.context.close()
+
+
+def test_a_large_model_is_downloaded_once_its_licence_is_accepted_and_runs(
+    visitor: Callable[[], Page], hub: HubServer
+) -> None:
+    page = visitor()
+    drop(page, DESK[:2])
+    choose(page, "VGGT")
+    expect(page.locator("#card")).to_contain_text("not for commercial use")
+    expect(page.locator("#card")).to_contain_text("5.0 GB to download once")
+    expect(page.locator("#plan")).to_contain_text("needs")
+    expect(page.locator("#run")).to_be_disabled()
+    hub.faults.speed = 300_000
+    page.get_by_label("I accept the licence CC-BY-NC-4.0").check()
+    expect(page.locator("#run")).to_be_enabled()
+    page.click("#run")
+    expect(page.locator("#status")).to_contain_text("of 1.7 MB")
+    page.click("#cancel")
+    expect(page.locator("#status")).to_contain_text("Stopped", timeout=5_000)
+    hub.faults.speed = None
+    reconstruct(page)
+    assert any(request.start for request in hub.asked("model.safetensors")), "it went on where it was stopped"
+    expect(page.locator("#card")).to_contain_text("on this machine already")
+    expect(page.locator("#consent")).to_be_hidden()
+    expect(page.locator("#run")).to_have_text("Reconstruct")
+    page.get_by_role("tab", name="Tracks").click()
+    expect(page.locator("#track-photo img")).to_be_visible()
+    page.context.close()
+
+
+def test_a_gated_model_says_where_to_ask(visitor: Callable[[], Page]) -> None:
+    page = visitor()
+    drop(page, DESK[:1])
+    choose(page, "VGGT (commercial licence)")
+    page.get_by_label("I accept the licence VGGT License v1").check()
+    expect(page.locator("#run")).to_be_enabled()
+    page.click("#run")
+    expect(page.locator("#status .failed")).to_contain_text(CARDS["vggt-commercial"].licence_url)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#strip label")).to_have_count(1)
     page.context.close()
 
 
