@@ -15,7 +15,7 @@ from demo.pictures import thumbnail
 from demo.tracking import Tracking
 from recon import CARDS, photo
 
-FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ"}
+FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ", "colmap.zip": "COLMAP"}
 
 # The boxes tell the value what the visitor ticks; where the server sets the value, the boxes follow.
 PICK = """
@@ -132,7 +132,9 @@ def layout() -> Parts:
             gr.HTML(markup.TAKE_HOME)
             with gr.Row(elem_classes="pair"):
                 downloads = {
-                    suffix: gr.Button(title, size="sm", interactive=False, elem_id=f"download-{suffix}", min_width=0)
+                    suffix: gr.Button(
+                        title, size="sm", interactive=False, elem_id=f"download-{title.lower()}", min_width=0
+                    )
                     for suffix, title in FORMATS.items()
                 }
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
