@@ -81,7 +81,7 @@ def _damaged(path: Path) -> InputError:
 
 def _stranger(path: Path) -> InputError:
     return InputError(
-        f"'{path.name}' holds more than tensors, which is unsafe to open; give a plain state dict or .safetensors."
+        f"'{path.name}' holds something else than tensors by name; give a plain state dict, best as .safetensors."
     )
 
 
@@ -116,28 +116,22 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     Raises:
         InputError: keys or shapes differ, or a tensor holds no floating numbers where weights are due.
     """
-    own = network.state_dict()
-    complaints = [
-        (verb, keys)
-        for verb, keys in [
-            ("lacks", [key for key in own if key not in state]),
-            ("has no use for", [key for key in state if key not in own]),
-            ("has another shape for", [key for key in own if key in state and own[key].shape != state[key].shape]),
-            (
-                "has another kind of numbers for",
-                [key for key in own if key in state and own[key].is_floating_point() != state[key].is_floating_point()],
-            ),
-        ]
-        if keys
-    ]
-    if complaints:
-        kind = type(network).__name__
-        told = " and ".join(f"{verb} {_few(keys)}" for verb, keys in complaints)
+    own, kind = network.state_dict(), type(network).__name__
+    shared = [key for key in own if key in state]
+    complaints = {
+        "lacks": [key for key in own if key not in state],
+        "has no use for": [key for key in state if key not in own],
+        "has another shape for": [key for key in shared if own[key].shape != state[key].shape],
+        "has another kind of numbers for": [
+            key for key in shared if own[key].is_floating_point() != state[key].is_floating_point()
+        ],
+    }
+    if told := " and ".join(f"{verb} {_few(keys)}" for verb, keys in complaints.items() if keys):
         raise InputError(f"'{name}' does not fit {kind}: it {told}; give a checkpoint made for {kind}.")
     network.load_state_dict({key: state[key].to(tensor.dtype) for key, tensor in own.items()}, assign=True)
     missing = [key for key, tensor in network.named_buffers() if tensor.is_meta]
     if missing:
-        raise RuntimeError(f"{type(network).__name__} was built without its constants: {_few(missing)}")
+        raise RuntimeError(f"{kind} was built without its constants: {_few(missing)}")
 
 
 def _few(keys: list[str]) -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from huggingface_hub import constants, hf_hub_download
 from safetensors.torch import save_file
 
 import recon
-from recon import InputError, cli, download, hub
+from recon import InputError, cli, hub
+from recon.hub import transfer
 from recon.models import CARDS
 from tests.hub_server import GATED, READER, STRANGER, HubServer, write_small_vggt
 
@@ -51,7 +53,7 @@ def environment(tmp_path, monkeypatch):
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))  # read when it was imported
-    monkeypatch.setattr(download, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(transfer, "PAUSES", (0.01, 0.02))
     return monkeypatch
 
 
@@ -169,6 +171,28 @@ def test_a_file_altered_in_size_is_found_out_and_fetched_again(served, environme
     assert hub.cached(card) is None
     assert is_whole(hub.fetch(card), served, card)
     assert hub.cached(card) == path
+
+
+def test_an_altered_configuration_is_found_out_and_fetched_again(served, card):
+    beside = hub.fetch(card).parent / "config.json"
+    beside.write_text('{"img_size": 519}')
+    hub.fetch(card)
+    assert beside.read_text() == '{"img_size": 518}'
+
+
+def test_a_disk_without_links_holds_the_file_itself(served, card, environment):
+    def refuse(*_):
+        raise OSError(1, "no links here")
+
+    environment.setattr(Path, "symlink_to", refuse)
+    path = hub.fetch(card)
+    assert not path.is_symlink()
+    assert is_whole(path, served)
+    served.requests.clear()
+    assert hub.fetch(card) == path
+    assert served.requests == []
+    path.write_bytes(path.read_bytes()[:-1])
+    assert is_whole(hub.fetch(card), served)
 
 
 def test_two_who_ask_at_once_download_once(served, card):

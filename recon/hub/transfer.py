@@ -6,20 +6,17 @@ download ends early. Here the bytes come through its session, and what has come 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Full, Queue, SimpleQueue
-from threading import Event, Thread
-from typing import Any, TypeVar
+from queue import Empty, Full, Queue
+from threading import Event
+from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants
@@ -27,14 +24,13 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the base of all 
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from recon.errors import InputError
+from recon.hub.cache import checksum_holds, size_of, writing
+from recon.hub.helper import INTERVAL, Helper, Result
+from recon.hub.report import Tell
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before trying again, after failures in a row that brought nothing
-INTERVAL = 0.1  # seconds between two times that the caller is told
 PARTS = 256  # of what arrives, at most that many wait to be written
-BLOCK = 8 << 20  # bytes read at once from the disk
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-Result = TypeVar("Result")
-Tell = Callable[[int, str], None]  # bytes that are here, and what is being done; may raise to stop
 
 
 @dataclass(frozen=True)
@@ -61,44 +57,6 @@ class Remote:
         return "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
 
 
-class Helper:
-    """A thread that does one thing after another, so that whoever waits for it can be told to stop. Use ``with``."""
-
-    def __init__(self) -> None:
-        self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
-
-    def __enter__(self) -> Helper:
-        Thread(target=self._run, daemon=True, name="download").start()  # a stalled server does not delay the exit
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._work.put(None)
-
-    def do(self, work: Callable[[], Result], attend: Callable[[], None]) -> Result:
-        """The result of ``work``; ``attend`` is called meanwhile, and may raise to wait no longer."""
-        outcome = self.later(work)
-        while not wait([outcome], INTERVAL).done:
-            attend()
-        return outcome.result()
-
-    def later(self, work: Callable[[], Result]) -> Future[Result]:
-        """Do ``work`` after all that was asked for before, without waiting for it."""
-        outcome: Future[Result] = Future()
-
-        def run() -> None:
-            try:
-                outcome.set_result(work())
-            except BaseException as error:
-                outcome.set_exception(error)  # raised where the result is asked for
-
-        self._work.put(run)
-        return outcome
-
-    def _run(self) -> None:
-        while work := self._work.get():
-            work()
-
-
 def download(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> None:
     """Make ``partial`` the whole file, going on from what it holds; on any exception it keeps what has come.
 
@@ -109,8 +67,7 @@ def download(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> None:
     resumed = size_of(partial) > 0
     while True:
         _receive_all(remote, partial, helper, tell)
-        tell(size_of(partial), "Checking")
-        if _checksum_holds(remote, partial, tell):
+        if checksum_holds(partial, remote.checksum, lambda: tell(size_of(partial), "Checking")):
             return
         partial.unlink()
         if not resumed:
@@ -118,14 +75,6 @@ def download(remote: Remote, partial: Path, helper: Helper, tell: Tell) -> None:
                 f"'{remote.name}' came damaged from {remote.host}; try again, from another network if it goes on."
             )
         resumed = False  # what lay there may have been the damage
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def retry(work: Callable[[], Result], attend: Callable[[], None]) -> Result:
@@ -142,23 +91,6 @@ def retry(work: Callable[[], Result], attend: Callable[[], None]) -> Result:
                 raise
         _pause(pause, attend)
     return work()
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what a disk objects into a sentence.
-
-    Raises:
-        InputError: it is full, or may not be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"The disk is full: free some space for '{folder}', or set HF_HOME to another.") from error
-        if error.errno == errno.EFBIG:
-            raise InputError(f"'{folder}' takes no file of that size; set HF_HOME to a folder that does.") from error
-        raise InputError(f"'{folder}' cannot be written; set HF_HOME to a folder that can.") from error
 
 
 # --- receiving -----------------------------------------------------------------------------------------------------
@@ -326,17 +258,3 @@ def _check_space(remote: Remote, partial: Path) -> None:
             f"'{remote.name}' needs {need / 1e9:.1f} GB more, and the disk has {free / 1e9:.1f} GB free: "
             f"free some space for '{partial.parent}', or set HF_HOME to another."
         )
-
-
-def _checksum_holds(remote: Remote, partial: Path, tell: Tell) -> bool:
-    if re.fullmatch(r"[0-9a-f]{64}", remote.checksum):
-        digest = hashlib.sha256()
-    elif re.fullmatch(r"[0-9a-f]{40}", remote.checksum):
-        digest = hashlib.sha1(b"blob %d\0" % size_of(partial), usedforsecurity=False)
-    else:
-        return True
-    with partial.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            tell(size_of(partial), "Checking")
-    return digest.hexdigest() == remote.checksum
