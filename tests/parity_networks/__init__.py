@@ -21,6 +21,7 @@ from tests.networks.stand_in import draw
 
 NETWORKS = ("vggt",)
 TOLERANCE = 1e-5  # relative L2 in float32: a wrong epsilon of one LayerNorm already moves 7e-5
+HALF_TOLERANCE = 3e-2  # in half precision, whose numbers are 4e-3 apart
 
 
 def adapter(network: str) -> ModuleType:
@@ -51,7 +52,8 @@ class Run:
         config: of the network, as its configuration file has it.
         keys: the table of its weights: for each name the shape and the moments of its stand-in.
         seed: of the weights.
-        dtype: of weights and inputs.
+        dtype: to compute in. For bfloat16 weights and inputs are float32, and the network takes half precision where
+            a user's run would.
         device: to run on.
     """
 
@@ -60,6 +62,16 @@ class Run:
     seed: int = 0
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+
+    @property
+    def half(self) -> bool:
+        """Whether this is to compute in half precision."""
+        return self.dtype == torch.bfloat16
+
+    @property
+    def stored(self) -> torch.dtype:
+        """Of weights and inputs."""
+        return torch.float32 if self.half else self.dtype
 
     def network(self, build: Callable[[], nn.Module]) -> nn.Module:
         """What ``build`` makes, with stand-in weights; never two copies of them.
@@ -70,11 +82,11 @@ class Run:
         kept = [name for name, key in self.keys.items() if key.get("fixed")]
         with torch.device("cpu" if kept else "meta"):
             network = build().eval()
-        state = {name: network.state_dict()[name].to(self.dtype) for name in kept}
+        state = {name: network.state_dict()[name].to(self.stored) for name in kept}
         for name, key in self.keys.items():
             if "tied_to" not in key and not key.get("fixed"):
                 values = draw(name, tuple(key["shape"]), key["mean"], key["std"], self.seed)
-                state[name] = values.to(self.device, self.dtype)
+                state[name] = values.to(self.device, self.stored)
         for name, key in self.keys.items():
             if "tied_to" in key:
                 state[name] = state[key["tied_to"]]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recon.geometry import invert, rigid, transform, unproject
-from recon.networks.vggt import VGGT, Prediction, decode_cameras, read_configuration
+from recon.networks.acceleration import accelerate
+from recon.networks.vggt import VGGT, Features, Prediction, decode_cameras, read_configuration
 from tests.parity import Recording
 from tests.parity_networks import TOLERANCE, Replayed, Run, outputs
 from tests.parity_networks.vggt_functions import replay_functions
@@ -26,6 +28,8 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
         return
     network = run.network(lambda: VGGT(read_configuration(run.config)))
     assert isinstance(network, VGGT)
+    if run.half:
+        network = accelerate(network, torch.device(run.device)) if run.device.startswith("cuda") else in_half(network)
     for group in groups:
         images, queries = images_of(recording, group), queries_of(recording, group)
         modules = {stage: module for stage, module in stages(network).items() if wanted(recording, group, stage)}
@@ -40,8 +44,20 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
 
 def predict(network: VGGT, images: Tensor, queries: Tensor | None, run: Run) -> Prediction:
     """One run; all frames at once, so that every intermediate is seen whole."""
-    images = images.to(run.device, run.dtype)
-    return network(images, None if queries is None else queries.to(run.device, run.dtype), chunk=images.shape[1])
+    images = images.to(run.device, run.stored)
+    return network(images, None if queries is None else queries.to(run.device, run.stored), chunk=images.shape[1])
+
+
+def in_half(network: VGGT) -> VGGT:
+    """The network with its aggregator in half precision on the CPU, as `accelerate` makes it on a GPU."""
+    encode = network.encode
+
+    def encode_in_half(*given: Any) -> Features:
+        with torch.autocast("cpu", torch.bfloat16):
+            return encode(*given)
+
+    network.encode = encode_in_half  # type: ignore[method-assign, assignment]
+    return network
 
 
 def images_of(recording: Recording, group: str) -> Tensor:

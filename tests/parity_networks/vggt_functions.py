@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from recon.geometry import invert, rigid, transform, unproject
+from recon.alignment.keyframes import farthest_first, swapped
+from recon.export.colmap import rescale_camera, rescale_pixels
+from recon.geometry import invert, project, rigid, transform, unproject
 from recon.models.fitting import Fit, Fitted, fit, square
 from recon.networks.layers.pose_encoding import quaternion_from_rotation, rotation_from_quaternion
 from recon.networks.vggt import decode_cameras, encode_cameras
@@ -22,7 +24,15 @@ from tests.parity_networks import Replayed
 def replay_functions(recording: Any) -> Iterator[tuple[str, Replayed]]:
     """All that the recording holds of them."""
     heads = {name.split("/")[0] for name in recording.names}
-    for head, replayed in (("pose", poses), ("unproject", unprojections), ("load", pictures)):
+    parts = {
+        "pose": poses,
+        "unproject": unprojections,
+        "load": pictures,
+        "colmap": rescalings,
+        "rank": rankings,
+        "project": projections,
+    }
+    for head, replayed in parts.items():
         if head in heads:
             yield from replayed(recording)
 
@@ -86,6 +96,49 @@ def pictures(recording: Any) -> Iterator[tuple[str, Replayed]]:
                 size = (int(found), int(found))
                 resized = functional.interpolate(torch.from_numpy(batch).float() / 255, size, mode="bilinear")
                 yield f"{prefix}/resized{found}", Replayed(resized)
+
+
+def rescalings(recording: Any) -> Iterator[tuple[str, Replayed]]:
+    """Cameras and pixels of squares to those of the original pictures.
+
+    The reference takes the pictures' corners in pixels of the larger square whatever square the pixels are of, and
+    the first picture's ratio for all where they share a camera. Neither is done by the project's export; here both
+    are given to its functions, to compare the functions.
+    """
+    coords = recording["colmap/coords"].astype(np.float64)
+    corners, sizes = coords[:, :2], coords[:, 4:]
+    for name in recording.names:
+        if match := re.fullmatch(r"(colmap/(\d+)_\w+_(separate|shared))/in_params", name):
+            prefix, side, kind = match.groups()
+            params, pixels = recording[name], recording[f"{prefix}/in_xy"]
+            ratios = sizes.max(1) / int(side)
+            used = ratios if kind == "separate" else ratios[:1].repeat(len(ratios))
+            cameras = zip(params, ratios, sizes, strict=False)
+            yield f"{prefix}/out_params", Replayed(np.stack([rescale_camera(*camera) for camera in cameras]))
+            yield f"{prefix}/out_size_wh", Replayed(sizes[: len(params)])
+            moved = zip(pixels, corners, used, strict=True)
+            yield f"{prefix}/out_xy", Replayed(np.stack([rescale_pixels(*part) for part in moved]))
+
+
+def rankings(recording: Any) -> Iterator[tuple[str, Replayed]]:
+    """Which frames to query, and the order of frames for a query."""
+    for name in recording.names:
+        if match := re.fullmatch(r"rank/fps_from_(\d+)_n(\d+)", name):
+            order = farthest_first(recording["rank/distance"], int(match[1]), int(match[2]), from_last=True)
+            yield name, Replayed(np.array(order), 0.0)
+        elif match := re.fullmatch(r"rank/swap_(\d+)_of_(\d+)", name):
+            yield name, Replayed(swapped(int(match[2]), int(match[1])), 0.0)
+
+
+def projections(recording: Any) -> Iterator[tuple[str, Replayed]]:
+    """World points to cameras and to pixels."""
+    points, extrinsics = recording["project/points"], recording["project/extrinsics"]
+    name = "project/intrinsics" if "project/intrinsics" in recording else "colmap/K518"
+    intrinsics = recording[name][: len(extrinsics)]
+    local = [transform(rigid(pose[:, :3], pose[:, 3]), points) for pose in extrinsics]
+    yield "project/points_cam", Replayed(np.stack(local).transpose(0, 2, 1))
+    pixels = [project(part, matrix) for part, matrix in zip(local, intrinsics, strict=True)]
+    yield "project/points2d", Replayed(np.stack(pixels))
 
 
 def recorded_batch(batch: np.ndarray, prefix: str) -> Iterator[tuple[str, Replayed]]:
