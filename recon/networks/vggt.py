@@ -180,7 +180,7 @@ class VGGT(nn.Module):
         Args:
             features: of all views.
             queries: (x, y), integers at pixel centres.
-            progress: called with the share done after each iteration; may raise to stop.
+            progress: called with the share done after each chunk and each iteration; may raise to stop.
             chunk: views whose maps are made at a time.
 
         Raises:
@@ -356,12 +356,16 @@ class TrackHead(nn.Module):
                 f"Tracking needs pictures of at least {smallest} pixels a side, not {features.width} x "
                 f"{features.height}; use larger or less elongated ones."
             )
-        maps = []
-        for frames in slices(features.views, chunk):
+        maps: list[Tensor] = []
+        chunks = slices(features.views, chunk)
+        for frames in chunks:
             layers = [features.layers[tap][:, frames] for tap in self.taps]
             part = self.feature_extractor([layer.flatten(0, 1) for layer in layers], features.height, features.width)
             maps.append(part.unflatten(0, layers[0].shape[:2]))
-        return self.tracker(torch.cat(maps, 1), queries, self.iterations, progress)
+            if progress is not None:
+                progress(0.5 * len(maps) / len(chunks))
+        told = None if progress is None else lambda share: progress(0.5 + 0.5 * share)
+        return self.tracker(torch.cat(maps, 1), queries, self.iterations, told)
 
 
 def camera_head(configuration: Configuration) -> CameraHead:
