@@ -20,7 +20,9 @@ LEAST_SIDE = 168  # after a run was refused memory
 CHUNKS = {"cpu": (1,), "cuda": (8, 4, 2, 1)}  # frames that the dense heads take at a time
 SPARE = 0.92  # of what is free, what a run may take
 FIT_SECONDS = 0.01  # to bring a view to its size
-QUERIES = 8  # frames whose points are tracked for refinement, about
+QUERIES, POINTS = 8, 512  # frames whose points are tracked for refinement, about, and how many of each
+FOLLOW_BYTES = 650  # of each pixel of all views, while points are tracked, beside what the heads read
+FOLLOW_SECONDS = {"cpu": 0.012, "cuda": 3e-5}  # a point through a view: one core, measured; a GPU, a cautious guess
 ADJUST_SECONDS = 0.3  # bundle adjustment, a view
 
 
@@ -45,7 +47,7 @@ def suitable(card: Card, views: Sequence[View], device: str, options: Options, a
             views=indices,
             size=size,
             precision="bfloat16" if device == "cuda" else "float32",
-            memory=_cost(card, len(indices), size, device, chunk).memory,
+            memory=_memory(card, len(indices), size, device, chunk, options),
             seconds=0.0,
             device=device,
             available=available,
@@ -102,9 +104,20 @@ def predict_seconds(card: Card, plan: Plan, options: Options) -> dict[str, float
     heads = 2 if options.points == "head" else 1
     seconds = {"Preparing": FIT_SECONDS * count, "Looking": cost.encoding, "Placing": heads * cost.dense}
     if options.refine and count > 1:
-        seconds["Tracking"] = min(count, QUERIES) * (cost.encoding + cost.dense)  # its maps are a dense head's, about
+        follow = FOLLOW_SECONDS[plan.device] * count * POINTS / (cores() if plan.device == "cpu" else 1)
+        seconds["Tracking"] = min(count, QUERIES) * (cost.encoding + follow)
         seconds["Adjusting"] = ADJUST_SECONDS * count
     return {**seconds, **geometry_seconds(count, options.verify is True, options.dense is True)}
+
+
+def _memory(card: Card, count: int, size: Size, device: str, chunk: int, options: Options) -> int:
+    reconstructing = _cost(card, count, size, device, chunk).memory
+    if not options.refine or count < 2:
+        return reconstructing
+    share = (card.parameters / curves.PUBLISHED) ** 0.5
+    tokens = size[0] * size[1] // PATCH**2
+    kept = tokens * curves.CURVES[device].kept + size[0] * size[1] * FOLLOW_BYTES
+    return max(reconstructing, _cost(card, 0, size, device, chunk).memory + int(count * share * kept))
 
 
 def _cost(card: Card, count: int, size: Size, device: str, chunk: int) -> curves.Cost:

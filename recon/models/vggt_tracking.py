@@ -41,6 +41,7 @@ class Tracking:
 
     def __init__(self, network: VGGT, device: torch.device) -> None:
         self._network, self._device = network, device
+        self._chunk = 1 if device.type == "cpu" else 8  # a CPU gains nothing by more, and could be stopped less often
         self._seen: _Seen | None = None
 
     def forget(self) -> None:
@@ -85,7 +86,7 @@ class Tracking:
                 done = (part.start + fraction * (part.stop - part.start)) / len(pixels)
                 report(LOOKING + (1 - LOOKING) * done, f"Followed {done:.0%}")
 
-            tracked = self._network.track(features, queries[None, part], told)
+            tracked = self._network.track(features, queries[None, part], told, self._chunk)
             sure = tracked.visibility if tracked.confidence is None else tracked.confidence
             parts.append((tracked.pixels[-1], tracked.visibility, sure))
         places, visibility, confidence = (_joined(maps) for maps in zip(*parts, strict=True))
