@@ -1,10 +1,11 @@
 """Does a network give the numbers of its reference implementation? Replays a recording of it under stand-in weights.
 
-    python tests/parity.py NETWORK CONFIG.json RECORDING.npz [--seed 0] [--dtype float32] [--device cpu]
+    python tests/parity.py NETWORK [CONFIG.json RECORDING.npz] [--seed 0] [--dtype float32] [--device cpu]
 
-Prints a line for each recorded array: relative L2 error, largest absolute error, tolerance, verdict. The exit status is
-1 if anything is over its tolerance, or if an output is missing. Intermediates (``stage/...``) that the project's code
-no longer computes as such are only named.
+Without a recording it replays all those of the network that lie in the repository. Prints a line for each recorded
+array: relative L2 error, largest absolute error, tolerance, verdict. The exit status is 1 if anything is over its
+tolerance, or if an output is missing. Intermediates (``stage/...``) that the project's code no longer computes as such
+are only named.
 """
 
 from __future__ import annotations
@@ -145,24 +146,36 @@ def described_in(path: Path) -> dict[str, Any]:
     return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
+def kept(network: str) -> list[tuple[Path, Path]]:
+    """Configurations and recordings that lie in the repository, those of runs that need gigabytes last."""
+    folder = RECORDINGS / network
+    own = {path: folder / f"{path.stem}.json.gz" for path in sorted(folder.glob("*.npz"))}
+    pairs = [(config if config.exists() else folder / "manifest.json.gz", path) for path, config in own.items()]
+    return sorted(pairs, key=lambda pair: pair[1].stem.startswith("full"))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=NETWORKS)
-    parser.add_argument("config", type=Path, help="the network's configuration, and its keys with their moments")
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("config", type=Path, nargs="?", help="the network's configuration, its keys and their moments")
+    parser.add_argument("recording", type=Path, nargs="?")
     parser.add_argument("--seed", type=int, default=0, help="of the stand-in weights")
     parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
+    if given.config is not None and given.recording is None:
+        parser.error("give a recording too, or neither: then all that lie in the repository are replayed")
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32 on a GPU too
-    described = described_in(given.config)
-    run = Run(described["config"], described["keys"], given.seed, getattr(torch, given.dtype), given.device)
     fine, count = 0, 0
-    for line in replay(given.network, Recording(given.recording), run):
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-        fine, count = fine + line.fine, count + 1
+    for config, recording in kept(given.network) if given.config is None else [(given.config, given.recording)]:
+        described = described_in(config)
+        run = Run(described["config"], described["keys"], given.seed, getattr(torch, given.dtype), given.device)
+        sys.stdout.write(f"{recording} with {config.name}, seed {given.seed}, {given.dtype} on {given.device}\n")
+        for line in replay(given.network, Recording(recording), run):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+            fine, count = fine + line.fine, count + 1
     sys.stdout.write(f"{fine} of {count} fine\n")
     return 0 if fine == count and count else 1
 

@@ -40,6 +40,7 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
             yield f"{group}stage/{name}", Replayed(value, TRACKS if tracked else TOLERANCE)
         for name, replayed in results(prediction, queries, images.shape[-2], images.shape[-1]).items():
             yield f"{group}output/{name}", replayed
+        yield f"{group}output/images", Replayed(images)
 
 
 def predict(network: VGGT, images: Tensor, queries: Tensor | None, run: Run) -> Prediction:
