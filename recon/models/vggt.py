@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,7 @@ from recon.models.stages import Progress, in_background, relay, schedule
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
 from recon.models.vggt_tracking import Tracking, pictures
-from recon.networks.acceleration import accelerate
+from recon.networks.acceleration import accelerate, half_precision
 from recon.networks.vggt import VGGT, Features, read_configuration, slices
 from recon.scene import Scene, Tracks, View
 
@@ -66,7 +66,10 @@ class Vggt(Model):
             if model.card.name == card.name and model.device.type == device == "cuda"
         )
         available = memory.available(device)
-        return suitable(card, views, device, options, None if available is None else available + held)
+        plan = suitable(card, views, device, options, None if available is None else available + held)
+        if device == "cuda" and torch.cuda.is_available():
+            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
+        return plan
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
@@ -173,23 +176,21 @@ class Vggt(Model):
 
         def encode(report: Callable[[float, str], None] | None) -> Features:
             progress = None if report is None else lambda fraction: report(fraction, f"Looked {fraction:.0%}")
-            with self._turn, torch.inference_mode():
+            with self._alone():
                 return self.network.encode(pictures(fitted, self.device), progress)
 
         if quick:
             return encode(None)
         return (yield from in_background(encode))
 
-    @torch.inference_mode()
     def _cameras(self, features: Features) -> Tensor:
         """Encodings ``[V,9]`` of the cameras of all views."""
-        with self._turn:
+        with self._alone():
             return self.network.cameras(features)[-1][0].double().cpu()
 
-    @torch.inference_mode()
     def _maps(self, features: Features, frames: slice, head: bool) -> list[Maps]:
         """Of some views; their points come from the point ``head``, or are left to depth and camera."""
-        with self._turn:
+        with self._alone():
             depth, confidence = self.network.depth(features, frames)
             if not head:
                 return [(*maps, None) for maps in zip(arrays(depth), arrays(confidence), strict=True)]
@@ -221,12 +222,17 @@ class Vggt(Model):
         yield Update("Adjusting", parts["Adjusting"][1], message, scene, done.changed)
 
     @contextmanager
-    def _alone(self, report: Callable[[float, str], None]) -> Iterator[None]:
-        """Wait for other uses of the network to end; ``report`` may raise meanwhile."""
+    def _alone(self, report: Callable[[float, str], None] | None = None) -> Iterator[None]:
+        """Use the network, once other threads' uses of it have ended; ``report`` may raise meanwhile."""
         while not self._turn.acquire(timeout=0.25):
-            report(0.0, "Waiting for another run")
+            if report is not None:
+                report(0.0, "Waiting for another run")
         try:
-            yield
+            with (
+                torch.inference_mode(),
+                torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext(),
+            ):
+                yield
         finally:
             self._turn.release()
 

@@ -34,6 +34,7 @@ def suitable(card: Card, views: Sequence[View], device: str, options: Options, a
     """
     if not views:
         raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+    device = device if device in CHUNKS else "cpu"  # an Apple GPU shares its memory
     sizes = [view.size for view in views]
     limit = max(1, min(options.maximum_views or card.maximum_views, card.maximum_views))
     wanted = spread(len(views), limit)

@@ -37,7 +37,7 @@ class _Seen:
 
 
 class Tracking:
-    """What it takes to follow points with a network. Not for several threads at once."""
+    """What it takes to follow points with a network. In inference mode, not for several threads at once."""
 
     def __init__(self, network: VGGT, device: torch.device) -> None:
         self._network, self._device = network, device
@@ -60,7 +60,6 @@ class Tracking:
 
         self._seen = _Seen(weakref.ref(scene, forget), len(scene.frames), first, features)
 
-    @torch.inference_mode()
     def follow(self, scene: Scene, pixels: np.ndarray, frame: int, report: Report) -> Tracks:
         """``pixels [N,2]`` of a frame through all frames (see `Model.track`).
 

@@ -333,6 +333,22 @@ def test_the_plan_is_what_is_run(model, views):
         model.plan([])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_says_about_the_same_and_is_left_empty(checkpoint, scene, views):
+    on_gpu = recon.load("vggt", "cuda", checkpoint)
+    held = torch.cuda.memory_allocated()
+    fast = on_gpu.reconstruct(views, Options(points="head"))
+    assert on_gpu.track(fast, np.array([[100, 50]]), 1).pixels.shape == (3, 1, 2)
+    for frame, slow in zip(fast.frames, scene.frames, strict=True):
+        np.testing.assert_allclose(frame.depth, slow.depth, rtol=0.05)
+        np.testing.assert_allclose(frame.camera.world_from_camera, slow.camera.world_from_camera, atol=0.05)
+    stream = on_gpu.stream(views)
+    for _ in range(6):
+        next(stream)
+    stream.close()
+    assert torch.cuda.memory_allocated() <= held + 1_000_000
+
+
 # --- tracks ----------------------------------------------------------------------------------------------------------
 
 
