@@ -40,7 +40,7 @@ class Faults:
         status: of every answer to a question about a file.
         delivery: status of every answer with a large file's bytes.
         cuts: bytes after which the next answers break off, one each.
-        stall: byte of a large file at which every answer falls silent.
+        stall: byte of a large file at which every answer falls silent, as long as this stands.
         corrupt: flip a bit in every answer.
         page: send a proxy's page with status 200 in place of "everything" or of a large file's "bytes".
         speed: bytes a second, or None for as fast as it goes.
@@ -199,9 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         large = self.path.startswith("/delivery/")
         end = min(len(content), faults.cuts.pop(0)) if large and faults.cuts else len(content)
-        silence = end if faults.stall is None or not large else max(0, faults.stall - start)
         sent = 0
         while sent < end and not self.hub.closing.is_set():
+            silence = end if faults.stall is None or not large else max(0, faults.stall - start)
             if sent >= silence:
                 self.hub.closing.wait(BEAT)
                 continue

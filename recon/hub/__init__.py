@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, get_token, hf_hub_url
+from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HTTPError, OfflineModeIsEnabled, RemoteEntryNotFoundError
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils import build_hf_headers, get_token_to_send
 
 from recon.errors import InputError
 from recon.hub import cache
@@ -183,7 +183,7 @@ def _explained(card: Card) -> Iterator[None]:
 
 
 def _instead() -> str:
-    return "give a checkpoint that you have (--weights FILE)"
+    return "start from a file that you have (`parallax run --weights FILE`)"
 
 
 def _sentence(card: Card, error: HTTPError) -> str:
@@ -195,7 +195,7 @@ def _sentence(card: Card, error: HTTPError) -> str:
             f"{endpoint} cannot be reached and {card.title} is not on this machine yet ({type(error).__name__}): "
             f"check the connection and the proxy and try again, or {_instead()}."
         )
-    status, token = response.status_code, get_token() is not None
+    status, token = response.status_code, get_token_to_send(None) is not None
     if status == 401 and token:
         return (
             f"{endpoint} does not know your token: make a new one at https://huggingface.co/settings/tokens, then run "
