@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from html import escape
 
+from demo import models
 from demo.job import Job
 from demo.models import Download
 from demo.pictures import Chart, address, confidence_chart, depth_chart
-from recon import Frame, Plan, Scene
+from recon import CARDS, Frame, Plan, Scene
 from recon.models import Card
 
 HEADER = """
@@ -23,6 +25,7 @@ CAMERA = """
 <p role="status" class="hint"></p></div>
 """
 TAKE_HOME = '<h3 class="section">Take it home</h3><p class="hint">The file holds what you see.</p>'
+ADDRESS = re.compile(r"https://[\w./-]*\w")
 NO_FIGURES = "Depth and confidence of every frame appear here after a run."
 
 WELCOME = """
@@ -39,7 +42,7 @@ WELCOME = """
   <ol>
     <li><b>Add</b> a few photos of one place, or a short video. Two to sixteen, overlapping, is a good start.</li>
     <li><b>Reconstruct.</b> Cameras, depth and a coloured point cloud appear as they are found.</li>
-    <li><b>Look around</b> and take it home as GLB, PLY or NPZ.</li>
+    <li><b>Look around</b> and take it home as GLB, PLY, NPZ or COLMAP.</li>
   </ol>
   <p class="hint">Nothing at hand? Try one of the examples.</p>
 </div>
@@ -112,7 +115,8 @@ def ended(job: Job, scene: Scene | None) -> str:
         return done(scene, job.seconds)
     if job.state == "failed":
         return failed(job.error)
-    return quiet("Stopped. The scene you had before is back." if scene else "Stopped.")
+    kept = "" if models.here(CARDS[job.model_name]) else " What has been downloaded is kept."
+    return quiet(f"Stopped.{kept}{' The scene you had before is back.' if scene else ''}")
 
 
 def done(scene: Scene, seconds: float) -> str:
@@ -127,7 +131,8 @@ def done(scene: Scene, seconds: float) -> str:
 
 def failed(sentence: str) -> str:
     """What went wrong, in the one sentence that says what to do."""
-    return f'<div class="status failed" role="alert">{escape(sentence)}</div>'
+    linked = ADDRESS.sub(r'<a href="\g<0>" target="_blank" rel="noopener">\g<0></a>', escape(sentence))
+    return f'<div class="status failed" role="alert">{linked}</div>'
 
 
 # --- before the run ------------------------------------------------------------------------------------------------
@@ -188,11 +193,11 @@ def licence_name(card: Card) -> str:
     return card.licence if own == card.licence else own.replace("-", " ")
 
 
-def terms(card: Card, source: str, folder: str) -> str:
-    """What a visitor agrees to who has weights downloaded: how much, from where to where."""
+def terms(card: Card, host: str, folder: str) -> str:
+    """What a visitor agrees to who has weights downloaded: how much, from where to where, under which licence."""
     return (
-        f'<div class="terms"><b>{gigabytes(card.download)}</b> come once from {escape(source)} to this machine, '
-        f"into {escape(folder)}.</div>"
+        f'<div class="terms"><b>{gigabytes(card.download)}</b> come once from {escape(host)} to this machine '
+        f"({escape(folder)}), under {licence(card)}.</div>"
     )
 
 

@@ -67,13 +67,13 @@ def _on_disk(card: Card) -> Path | None:
     return hub.cached(card)
 
 
-def route(card: Card) -> tuple[str, str]:
-    """Where on the Hub the weights of ``card`` come from, and the folder on this machine that they go to."""
+def route() -> tuple[str, str]:
+    """The host that weights come from, and the folder on this machine that they go to."""
     from huggingface_hub import constants
 
     home, folder = str(Path.home()), constants.HF_HUB_CACHE
     short = folder.replace(home, "~", 1) if folder.startswith(home) else folder
-    return f"{constants.ENDPOINT.partition('://')[2]}/{card.repository}", short
+    return constants.ENDPOINT.partition("://")[2], short
 
 
 def fetch(name: str, progress: Progress) -> None:

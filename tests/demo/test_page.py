@@ -122,6 +122,18 @@ def test_a_card_says_what_is_to_be_downloaded_and_what_is_here() -> None:
     assert "download" not in here
 
 
+def test_before_a_download_it_is_said_what_comes_from_where_under_which_licence() -> None:
+    html = markup.terms(CARDS["vggt-commercial"], "huggingface.co", "~/hub")
+    for part in ("5.0 GB", "huggingface.co", "~/hub", CARDS["vggt-commercial"].licence_url, "VGGT License v1"):
+        assert part in html
+
+
+def test_an_address_in_a_complaint_can_be_followed_and_nothing_else_is_a_link() -> None:
+    html = markup.failed("Ask at https://huggingface.co/facebook/VGGT-1B, then 'javascript:alert(1)' or <a>.")
+    assert html.count("<a ") == 1
+    assert 'href="https://huggingface.co/facebook/VGGT-1B"' in html
+
+
 def test_a_plan_says_how_many_of_the_views_it_takes_and_why() -> None:
     html = markup.plan(Plan((0, 5, 9), (256, 192), "float32", 1_500_000_000, 12.3, ("Spread evenly.",)), 10)
     for part in ("3 of 10 views", "12 s", "1.5 GB", "Spread evenly."):
