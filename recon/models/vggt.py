@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
@@ -94,7 +95,7 @@ class Vggt(Model):
             if not last:
                 plan = smaller(plan, [view.size for view in views], options)
                 scene.frames.clear()
-                yield Update("Looking", reached, plan.notes[-1], scene)
+                yield Update("Preparing", reached, plan.notes[-1], scene)
         raise InputError("There is not enough memory, even for a smaller run: use fewer photos or quit other programs.")
 
     def track(
@@ -140,7 +141,7 @@ class Vggt(Model):
         seconds = predict_seconds(self.card, plan, options)
         parts = schedule(seconds, start)
 
-        yield Update("Looking", start, f"Looking at {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
+        yield Update("Preparing", start, f"Preparing {len(chosen)} view{'s' if len(chosen) > 1 else ''}", scene)
         fitted = yield from relay(fit(chosen, plan.size, options), "Preparing", *parts["Preparing"], scene)
         looking = self._look(fitted, seconds["Looking"] < QUICK and self.device.type == "cuda")
         features = yield from relay(looking, "Looking", *parts["Looking"], scene)
@@ -202,17 +203,14 @@ class Vggt(Model):
         from recon.alignment.keyframes import keyframes  # brings pycolmap
         from recon.alignment.refine import refine
 
-        chosen = keyframes(scene)
+        chosen = [(i, found) for i in keyframes(scene) if len(found := keypoints(scene.frames[i]))]
         start, end = parts["Tracking"]
         share = (end - start) / max(1, len(chosen))
         try:
-            for number, frame in enumerate(chosen):
-
-                def follow(report: Callable[[float, str], None], frame: int = frame) -> Tracks:
-                    return self.track(scene, None, frame, report)
-
+            for number, (frame, pixels) in enumerate(chosen):
+                following = in_background(partial(self.track, scene, pixels, frame))
                 begin = start + number * share
-                tracks = yield from relay(in_background(follow), "Tracking", begin, begin + share, scene)
+                tracks = yield from relay(following, "Tracking", begin, begin + share, scene)
                 scene.tracks = tracks if scene.tracks is None else scene.tracks.joined(tracks)
             done = yield from relay(refine(scene), "Adjusting", *parts["Adjusting"], scene)
         except InputError as error:
