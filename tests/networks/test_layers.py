@@ -2,6 +2,7 @@ import torch
 from torch import nn
 
 from recon.networks.layers.convolution import ResidualUnit
+from recon.networks.layers.dpt import Dpt, add_positions
 from recon.networks.layers.rotary import grid_positions, rotary_angles, rotate
 from recon.networks.layers.transformer import Attention, Block
 
@@ -62,3 +63,26 @@ def test_a_block_of_scale_nought_is_the_identity():
 def test_a_fresh_residual_unit_is_the_identity():
     maps = torch.randn(1, 4, 6, 5)
     torch.testing.assert_close(ResidualUnit(4, nn.ReLU())(maps), maps)
+
+
+def test_a_fresh_activated_unit_is_its_activation():
+    maps = torch.randn(1, 4, 6, 5)
+    torch.testing.assert_close(ResidualUnit(4, nn.ReLU(), add_activated=True)(maps), maps.relu())
+
+
+def test_a_block_without_layer_scale_has_no_weights_for_it():
+    assert not any("ls" in name for name in Block(24, 3, layer_scale=None).state_dict())
+
+
+def test_a_dense_head_gives_the_size_of_the_image_or_a_part_of_it():
+    layers = [torch.randn(2, 3 * 5, 24) for _ in range(4)]
+    assert Dpt(24, (8, 8, 16, 16), 16, output=3)(layers, 42, 70).shape == (2, 3, 42, 70)
+    assert Dpt(24, (8, 8, 16, 16), 16, down_ratio=2)(layers, 42, 70).shape == (2, 16, 21, 35)
+
+
+def test_positions_tell_all_pixels_of_a_map_apart():
+    maps = add_positions(torch.zeros(1, 16, 5, 7), aspect=1.4)
+    codes = maps[0].flatten(1).T
+    assert torch.cdist(codes, codes)[~torch.eye(35, dtype=torch.bool)].min() > 1e-3
+    torch.testing.assert_close(maps[:, :8, 0], maps[:, :8, 4])  # the first half of the channels does not tell y
+    torch.testing.assert_close(maps[:, 8:, :, 0], maps[:, 8:, :, 6])  # nor the second x
