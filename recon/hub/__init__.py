@@ -183,7 +183,7 @@ def _explained(card: Card) -> Iterator[None]:
 
 
 def _instead() -> str:
-    return "start from a file that you have (`parallax run --weights FILE`)"
+    return "start with --weights and a file that you have"
 
 
 def _sentence(card: Card, error: HTTPError) -> str:
