@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon.errors import InputError
 from recon.models import fitting
-from recon.networks.vggt import VGGT, Features, slices
+from recon.networks.vggt import VGGT, Features
 from recon.scene import Scene, Tracks
 
 Report = Callable[[float, str], None]
@@ -78,17 +78,17 @@ class Tracking:
         # the network's pixel centres lie at integers
         offsets = np.array([one.content[:2] for one in inputs], np.float32) - 0.5
         queries = torch.from_numpy(pixels + offsets[0]).to(self._device)
-        parts = []
-        for part in slices(len(pixels), max(1, TOGETHER // len(order))):
-
-            def told(fraction: float, part: slice = part) -> None:
-                done = (part.start + fraction * (part.stop - part.start)) / len(pixels)
-                report(LOOKING + (1 - LOOKING) * done, f"Followed {done:.0%}")
-
-            tracked = self._network.track(features, queries[None, part], told, self._chunk)
-            sure = tracked.visibility if tracked.confidence is None else tracked.confidence
-            parts.append((tracked.pixels[-1], tracked.visibility, sure))
-        places, visibility, confidence = (_joined(maps) for maps in zip(*parts, strict=True))
+        tracked = self._network.track(
+            features,
+            queries[None],
+            lambda done: report(LOOKING + (1 - LOOKING) * done, f"Followed {done:.0%}"),
+            self._chunk,
+            max(1, TOGETHER // len(order)),
+        )
+        sure = tracked.visibility if tracked.confidence is None else tracked.confidence
+        places, visibility, confidence = (
+            part[0].float().cpu().numpy() for part in (tracked.pixels[-1], tracked.visibility, sure)
+        )
         back = np.argsort(order)
         lost = ~np.isfinite(places).all(-1)
         places = np.where(lost[..., None], -1.0, places - offsets[:, None])
@@ -131,8 +131,3 @@ def _input_size(scene: Scene) -> tuple[int, int]:
     if not size or any(frame.size[0] > size[0] or frame.size[1] > size[1] for frame in scene.frames):
         raise InputError("Points can be followed only in scenes that this model made: reconstruct the photos with it.")
     return int(size[0]), int(size[1])
-
-
-def _joined(parts: Sequence[Tensor]) -> np.ndarray:
-    """``[1,V,n,...]`` each to ``[V,N,...]``."""
-    return torch.cat(list(parts), 2)[0].float().cpu().numpy()

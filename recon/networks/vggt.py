@@ -24,7 +24,7 @@ from recon.networks.layers.camera_head import CameraHead
 from recon.networks.layers.dpt import Dpt
 from recon.networks.layers.pose_encoding import decode_cameras, encode_cameras
 from recon.networks.layers.rotary import grid_positions, rotary_angles
-from recon.networks.layers.tracker import Tracker, Tracking
+from recon.networks.layers.tracker import Tracker, Tracking, joined
 from recon.networks.layers.transformer import Block, Rotary, attend
 from recon.networks.layers.vision_transformer import VisionTransformer
 from recon.networks.vggt_configuration import Configuration, Dense, Track, read_configuration
@@ -173,7 +173,12 @@ class VGGT(nn.Module):
         return self.point_head(features, frames)
 
     def track(
-        self, features: Features, queries: Tensor, progress: Callable[[float], None] | None = None, chunk: int = 8
+        self,
+        features: Features,
+        queries: Tensor,
+        progress: Callable[[float], None] | None = None,
+        chunk: int = 8,
+        together: int | None = None,
     ) -> Tracking:
         """Pixels ``[B,N,2]`` of view 0, followed through all views.
 
@@ -182,13 +187,14 @@ class VGGT(nn.Module):
             queries: (x, y), integers at pixel centres.
             progress: called with the share done after each chunk and each iteration; may raise to stop.
             chunk: views whose maps are made at a time.
+            together: points that are followed at a time, which bounds memory, and see each other; None for all.
 
         Raises:
             InputError: no track head, or pictures too small to track in.
         """
         if self.track_head is None:
             raise InputError("This checkpoint has no track head; choose one that gives tracks.")
-        return self.track_head(features, queries, progress, chunk)
+        return self.track_head(features, queries, progress, chunk, together)
 
 
 class Aggregator(nn.Module):
@@ -347,7 +353,12 @@ class TrackHead(nn.Module):
         )
 
     def forward(
-        self, features: Features, queries: Tensor, progress: Callable[[float], None] | None = None, chunk: int = 8
+        self,
+        features: Features,
+        queries: Tensor,
+        progress: Callable[[float], None] | None = None,
+        chunk: int = 8,
+        together: int | None = None,
     ) -> Tracking:
         """See `VGGT.track`."""
         smallest = self.feature_extractor.down_ratio * self.tracker.smallest_side
@@ -364,8 +375,18 @@ class TrackHead(nn.Module):
             maps.append(part.unflatten(0, layers[0].shape[:2]))
             if progress is not None:
                 progress(0.5 * len(maps) / len(chunks))
-        told = None if progress is None else lambda share: progress(0.5 + 0.5 * share)
-        return self.tracker(torch.cat(maps, 1), queries, self.iterations, told)
+        whole = torch.cat(maps, 1)
+        del maps
+        parts = queries.split(together or queries.shape[1], 1)
+        tracked: list[Tracking] = []
+        for part in parts:
+
+            def told(share: float) -> None:
+                if progress is not None:
+                    progress(0.5 + 0.5 * (len(tracked) + share) / len(parts))
+
+            tracked.append(self.tracker(whole, part, self.iterations, told))
+        return joined(tracked)
 
 
 def camera_head(configuration: Configuration) -> CameraHead:

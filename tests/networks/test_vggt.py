@@ -88,6 +88,19 @@ def test_frames_at_a_time_change_nothing(network, images, prediction):
     assert same(confidence, prediction.depth_confidence[:, 2:3])
 
 
+def test_points_may_be_followed_a_few_at_a_time(network, images):
+    with torch.inference_mode():
+        features = network.encode(images)
+        alone, last = network.track(features, QUERIES[:, :2]), network.track(features, QUERIES[:, 2:])
+        told: list[float] = []
+        parts = network.track(features, QUERIES, told.append, together=2)
+    assert same(parts.pixels[-1], torch.cat([alone.pixels[-1], last.pixels[-1]], 2))
+    assert same(parts.visibility, torch.cat([alone.visibility, last.visibility], 2))
+    assert same(parts.confidence, torch.cat([alone.confidence, last.confidence], 2))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
 def test_scenes_of_a_batch_know_nothing_of_each_other(network, images, prediction):
     with torch.inference_mode():
         other = network(torch.cat([images, images.flip(1)]), QUERIES.expand(2, -1, -1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,16 @@ class Tracking:
     pixels: list[Tensor]
     visibility: Tensor
     confidence: Tensor | None
+
+
+def joined(parts: Sequence[Tracking]) -> Tracking:
+    """Points that were followed one part after the other, as one."""
+    confidences = [part.confidence for part in parts if part.confidence is not None]
+    return Tracking(
+        [torch.cat(pixels, 2) for pixels in zip(*(part.pixels for part in parts), strict=True)],
+        torch.cat([part.visibility for part in parts], 2),
+        torch.cat(confidences, 2) if confidences else None,
+    )
 
 
 class Tracker(nn.Module):
