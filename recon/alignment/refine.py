@@ -16,7 +16,7 @@ import numpy as np
 from recon import geometry
 from recon.alignment import depth as depth_fit
 from recon.alignment.bundle import LOSS_SCALE, Mapping, adjust
-from recon.alignment.mapping import REPROJECTION_ERROR, drop_weak, register, triangulate
+from recon.alignment.mapping import REPROJECTION_ERROR, drop_weak, register, solve_points, triangulate
 from recon.alignment.matching import LONG_SIDE, transform_pixels
 from recon.alignment.observations import observe, working_from_frame
 from recon.errors import InputError
@@ -25,6 +25,8 @@ from recon.scene import Camera, Frame, Scene
 NARROWEST, WIDEST = 2 * REPROJECTION_ERROR, LONG_SIDE / 8  # tolerance at the start, in working pixels
 USUAL_FACTOR = 3.0  # times the median error at the start, between the two
 NARROWING = 4.0  # of the tolerance from one adjustment to the next
+SHARPNESS = 8.0  # the tolerance over the scale of the loss, as it is when errors are small, about
+ITERATIONS = 50
 ROUNDS = 3  # of adjustment once errors are small
 FEWEST, FEWEST_SHARE = 20, 0.2  # observations of a frame that must agree, and of those it has
 FOCAL_FRAMES = 3  # from so many on focal lengths are adjusted
@@ -93,7 +95,10 @@ def refine(scene: Scene) -> Generator[tuple[float, str], None, Refinement]:
         drop_weak(mapping)
         leave_out_weak(mapping, start)
         yield fraction, f"Adjusting {len(mapping.poses)} cameras to {tolerance:.0f} pixels"
-        adjust(mapping, len(mapping.poses) >= FOCAL_FRAMES, loss_scale=max(LOSS_SCALE, tolerance / 8))
+        free = len(mapping.poses) >= FOCAL_FRAMES
+        adjust(mapping, free, ITERATIONS, max(LOSS_SCALE, tolerance / SHARPNESS))
+        adjusted = np.isin(mapping.point, mapping.point[mapping.used])
+        solve_points(mapping, mapping.registered()[mapping.view] & ~adjusted)  # where depth was wrong, rays may meet
         tolerance, fraction = tolerance / NARROWING, fraction + 0.1
     for view in sorted(set(start.poses) - mapping.poses.keys()):
         register(mapping, view)
@@ -101,7 +106,7 @@ def refine(scene: Scene) -> Generator[tuple[float, str], None, Refinement]:
         triangulate(mapping)
         leave_out_weak(mapping, start)
         yield 0.4 + 0.5 * turn / ROUNDS, f"Adjusting {len(mapping.poses)} cameras and {_points(mapping)} points"
-        adjust(mapping, len(mapping.poses) >= FOCAL_FRAMES, iterations=40)
+        adjust(mapping, len(mapping.poses) >= FOCAL_FRAMES, ITERATIONS)
     triangulate(mapping)
     leave_out_weak(mapping, start)
     yield 0.9, "Fitting depth"

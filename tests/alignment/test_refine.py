@@ -143,6 +143,16 @@ def test_depth_follows_the_cameras(truth):
     assert depth_error(scene, truth) < wrong / 3
 
 
+def test_a_rough_start_is_no_obstacle(truth):
+    """Cameras, focal length and depth as wrong as a small network has them."""
+    scene = perturbed(truth, turn=5, step=0.08, focal=1.15)
+    scene.tracks = followed(truth, queries=(0, 2, 4))
+    for frame, factor in zip(scene.frames, (1.15, 1, 0.85, 1, 1.1, 1), strict=True):
+        frame.depth *= np.float32(factor)
+    assert scene.refine().weak == ()
+    assert pose_errors(scene, truth)[0].max() < 1
+
+
 def test_perfect_tracks_give_perfect_cameras(truth):
     scene = perturbed(truth)
     scene.tracks = followed(truth, noise=0, outliers=0)
