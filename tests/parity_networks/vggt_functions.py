@@ -43,15 +43,22 @@ def poses(recording: Any) -> Iterator[tuple[str, Replayed]]:
     def read(name: str) -> torch.Tensor:
         return torch.from_numpy(recording[f"pose/{name}"])
 
-    height, width = (int(side) for side in read("image_hw"))
-    yield "pose/matrix_from_quat", Replayed(rotation_from_quaternion(read("quat_xyzw_in")))
-    yield "pose/quat_from_matrix", Replayed(quaternion_from_rotation(rotation_from_quaternion(read("quat_xyzw_in"))))
-    yield "pose/special_quats", Replayed(quaternion_from_rotation(read("special_matrices")))
-    yield "pose/encoding", Replayed(encode_cameras(read("extrinsics"), read("intrinsics"), height, width))
-    encoding = torch.from_numpy(recording.arrays["pose/encoding"])
-    extrinsics, intrinsics = decode_cameras(encoding, height, width)
-    yield "pose/decoded_extrinsics", Replayed(extrinsics)
-    yield "pose/decoded_intrinsics", Replayed(intrinsics)
+    def recorded(*names: str) -> bool:
+        return all(f"pose/{name}" in recording for name in names)
+
+    if recorded("quat_xyzw_in"):
+        rotations = rotation_from_quaternion(read("quat_xyzw_in"))
+        yield "pose/matrix_from_quat", Replayed(rotations)
+        yield "pose/quat_from_matrix", Replayed(quaternion_from_rotation(rotations))
+    if recorded("special_matrices"):
+        yield "pose/special_quats", Replayed(quaternion_from_rotation(read("special_matrices")))
+    if recorded("extrinsics", "intrinsics", "image_hw"):
+        height, width = (int(side) for side in read("image_hw"))
+        encoding = encode_cameras(read("extrinsics"), read("intrinsics"), height, width)
+        yield "pose/encoding", Replayed(encoding)
+        extrinsics, intrinsics = decode_cameras(encoding, height, width)
+        yield "pose/decoded_extrinsics", Replayed(extrinsics)
+        yield "pose/decoded_intrinsics", Replayed(intrinsics)
 
 
 def unprojections(recording: Any) -> Iterator[tuple[str, Replayed]]:
