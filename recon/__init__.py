@@ -37,11 +37,9 @@ from recon.scene import View as View
 def reconstruct(
     source: str | Path | Sequence[str | Path] | Sequence[View],
     model: str | Model = "embedded",
+    options: Options = Options(),
     *,
     device: str | None = None,
-    maximum_views: int | None = None,
-    verify: bool | None = None,
-    dense: bool | None = None,
     progress: Callable[[Update], Any] | None = None,
 ) -> Scene:
     """Photos, folders and videos (or Views) to a Scene.
@@ -49,10 +47,8 @@ def reconstruct(
     Args:
         source: a path, several, or views as `recon.read` gives them.
         model: a name of `recon.CARDS`, or a loaded model.
+        options: what may be chosen for the run.
         device: a torch device for a model given by name; None takes CUDA where there is one, else the CPU.
-        maximum_views: use at most this many.
-        verify: check the cameras by matches and bundle adjustment; None for the model's own default.
-        dense: refine depth against the other views once cameras are verified; None likewise.
         progress: called at each update.
 
     Raises:
@@ -64,8 +60,8 @@ def reconstruct(
     paths = [item for item in items if not isinstance(item, View)]
     notes: list[str] = []
     if paths or not views:
-        media = read(paths, maximum_views=maximum_views or loaded.card.maximum_views)
+        media = read(paths, maximum_views=options.maximum_views or loaded.card.maximum_views)
         views, notes = views + media.views, media.notes
-    scene = loaded.reconstruct(views, Options(maximum_views, verify, dense), progress)
+    scene = loaded.reconstruct(views, options, progress)
     scene.notes = notes + scene.notes
     return scene

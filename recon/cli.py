@@ -186,6 +186,21 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
         "--dense", action=argparse.BooleanOptionalAction,
         help="refine depth by the other views where cameras are verified, or not (default: as the model's card says)",
     )  # fmt: skip
+    command.add_argument(
+        "--points", choices=["depth", "head"], default="depth",
+        help="take points from depth and cameras, or from the network's own pointmap, where it has one (depth)",
+    )  # fmt: skip
+    command.add_argument(
+        "--fit", choices=["crop", "pad"], default="crop",
+        help="bring tall photos to the network's size by cropping or by padding, where that is asked (crop)",
+    )  # fmt: skip
+    command.add_argument(
+        "--refine", action="store_true", help="adjust the cameras by bundle adjustment over the network's tracks"
+    )
+
+
+def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
+    return Options(maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine)
 
 
 def _positive(text: str) -> int:
@@ -220,7 +235,7 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=lambda fraction, name: bar.show("Reading", fraction),
         )
     model = _load(arguments)
-    options = Options(arguments.max_frames, arguments.verify, arguments.dense)
+    options = _options(arguments, arguments.max_frames)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views, options, _show_on(bar))
     for note in media.notes + scene.notes:
@@ -354,7 +369,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
                 scene,
                 model,
                 chosen,
-                Options(verify=arguments.verify, dense=arguments.dense),
+                _options(arguments),
                 _show_on(bar),
             )
     print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
@@ -364,10 +379,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from recon import bench  # brings torch, which most commands need later or not at all
 
-    request = bench.Request(
-        arguments.model, arguments.device, arguments.weights,
-        Options(verify=arguments.verify, dense=arguments.dense), arguments.repeat,
-    )  # fmt: skip
+    request = bench.Request(arguments.model, arguments.device, arguments.weights, _options(arguments), arguments.repeat)
     with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
         results = []
         for index, count in enumerate(arguments.frames):
