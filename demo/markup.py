@@ -256,7 +256,10 @@ def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 10:
         return f"{max(seconds, 0.1):.1f} s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{math.floor(seconds / 60)} min {seconds % 60:02.0f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def remaining(seconds: float) -> str:

@@ -160,7 +160,8 @@ def test_units_are_never_metres_where_the_scale_is_unknown() -> None:
 
 
 def test_durations_read_as_people_say_them() -> None:
-    assert [markup.duration(s) for s in (0.01, 3.21, 42.4, 125.0)] == ["0.1 s", "3.2 s", "42 s", "2 min 05 s"]
+    said = {0.01: "0.1 s", 3.21: "3.2 s", 42.4: "42 s", 119.7: "2 min 00 s", 125: "2 min 05 s", 4680: "1 h 18 min"}
+    assert {seconds: markup.duration(seconds) for seconds in said} == said
 
 
 def test_every_text_can_be_read_on_its_ground() -> None:
