@@ -20,7 +20,7 @@ from recon.scene import Frame, Tracks
 VISIBLE, CONFIDENT = 0.2, 0.2  # of a track in a frame, at least
 UNSURE = 10  # percent of a frame's depths, the least confident ones, on which no point is started ...
 ENOUGH = 512  # ... where so many points are left
-MOST = 200_000  # observations: as many as a minute's adjustment takes
+MOST = 200_000  # observations: some fifteen seconds of one core to adjust
 ZOOM = 0.15  # of the logarithm of a focal length: frames that differ by more did not share a lens
 FOCAL_DEVIATION = 0.1  # of the logarithm of what a model says of a focal length
 

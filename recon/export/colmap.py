@@ -28,7 +28,7 @@ PINHOLE = 1
 
 def write_zip(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
     """Write what `write_folder` writes as one zip file."""
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:  # a photo may be of a time before 1980
 
         def add(name: str, content: Path | bytes) -> None:
             packed = zipfile.ZIP_DEFLATED if name.endswith(".bin") else zipfile.ZIP_STORED

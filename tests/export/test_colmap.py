@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def test_a_photo_is_copied_byte_for_byte(model):
 
 def test_a_zip_holds_the_same_as_a_folder(model, tmp_path):
     scene, _, folder = model
+    os.utime(scene.frames[0].path, (0, 0))  # as archives often leave it
     with zipfile.ZipFile(recon.export(scene, tmp_path / "model.colmap.zip", EVERYTHING)) as archive:
         assert archive.testzip() is None
         files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
