@@ -61,7 +61,7 @@ class Curve:
 
 CURVES = {
     "cuda": Curve(3.3e9, 49e3, 21e3, 1 << 16, 33e3, 36, 2200, 0.02, 4.0e-6, 1.1e-11, 1.2e-8),
-    "cpu": Curve(5.6e9, 62e3, 33e3, 1 << 40, 33e3, 36, 3000, 0.5, 0.036, 8.2e-8, 2.2e-5),
+    "cpu": Curve(5.25e9, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
 }
 """By kind of device: one NVIDIA H200, and one core of a server's processor."""
 
