@@ -93,7 +93,7 @@ def refine(scene: Scene) -> Generator[tuple[float, str], None, Refinement]:
     while tolerance > REPROJECTION_ERROR:
         mapping.used = mapping.errors() < tolerance
         drop_weak(mapping)
-        leave_out_weak(mapping, start)
+        _leave_out_weak(mapping, start)
         yield fraction, f"Adjusting {len(mapping.poses)} cameras to {tolerance:.0f} pixels"
         free = len(mapping.poses) >= FOCAL_FRAMES
         adjust(mapping, free, ITERATIONS, max(LOSS_SCALE, tolerance / SHARPNESS))
@@ -104,11 +104,11 @@ def refine(scene: Scene) -> Generator[tuple[float, str], None, Refinement]:
         register(mapping, view)
     for turn in range(ROUNDS):
         triangulate(mapping)
-        leave_out_weak(mapping, start)
+        _leave_out_weak(mapping, start)
         yield 0.4 + 0.5 * turn / ROUNDS, f"Adjusting {len(mapping.poses)} cameras and {_points(mapping)} points"
         adjust(mapping, len(mapping.poses) >= FOCAL_FRAMES, ITERATIONS)
     triangulate(mapping)
-    leave_out_weak(mapping, start)
+    _leave_out_weak(mapping, start)
     yield 0.9, "Fitting depth"
     return _finish(scene, mapping, before[rows], ~picked[rows])
 
@@ -134,7 +134,7 @@ def _plausible(start: Mapping, plausible: np.ndarray) -> tuple[Mapping, np.ndarr
     ), rows  # fmt: skip
 
 
-def leave_out_weak(mapping: Mapping, start: Mapping) -> None:
+def _leave_out_weak(mapping: Mapping, start: Mapping) -> None:
     """Take the poses of frames that too few points tie to the others, and what they saw; in place.
 
     Those are frames of which too few of the observations in ``start`` agree, and all that share too few points with the
