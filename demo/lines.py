@@ -10,7 +10,8 @@ from viser import LineSegmentsHandle, PointCloudHandle
 
 MAXIMUM_VERTICES = 20_000  # of more, only every so-many-th track is drawn: filters send all lines anew
 THICKNESS = 2.5  # pixels
-DOT = 0.006  # radius in viewer units, in which the median depth is 1
+LIFT = 0.015  # share of the way to the camera by which a vertex stands before its surface, whose points would cover it
+DOT = 0.011  # radius in viewer units, in which the median depth is 1
 
 
 class Lines:
@@ -35,19 +36,21 @@ class Lines:
 
     def clear(self) -> None:
         """Show no lines."""
-        self.set(np.zeros((0, 0, 3)), np.zeros((0, 0), int), np.zeros((0, 3), np.uint8))
+        self.set(np.zeros((0, 0, 3)), np.zeros((0, 3)), np.zeros((0, 0), int), np.zeros((0, 3), np.uint8))
         self.show(0, None)
 
-    def set(self, points: np.ndarray, levels: np.ndarray, colours: np.ndarray) -> None:
+    def set(self, points: np.ndarray, centres: np.ndarray, levels: np.ndarray, colours: np.ndarray) -> None:
         """Take other tracks; they are drawn by `show`.
 
         Args:
             points: ``[F,N,3]`` in viewer coordinates, not finite where unknown.
+            centres: ``[F,3]`` of the cameras that saw them.
             levels: ``[F,N] int``, of the point's confidence; -1 for one that is never shown.
             colours: ``[N,3] uint8``.
         """
         every = max(1, -(-levels.size // MAXIMUM_VERTICES))
-        self._points, self._colours = points[:, ::every].astype(np.float32), colours[::every]
+        lifted = (1 - LIFT) * points + LIFT * centres[:, None]
+        self._points, self._colours = lifted[:, ::every].astype(np.float32), colours[::every]
         self._levels = np.where(np.isfinite(self._points).all(-1), levels[:, ::every], -1)
         self._drawn = None
 
@@ -62,10 +65,11 @@ class Lines:
         segments, ends = polylines(shown)
         points = self._points.reshape(-1, 3)
         colours = np.tile(self._colours, (len(shown), 1))
+        linear = np.round(255 * (colours / 255) ** 2.2).astype(np.uint8)  # viser takes those of points as sRGB
         scene = self._server.scene
         if len(segments):
             self._lines = scene.add_line_segments(
-                "/tracks/lines", points[segments], colours[segments], thickness=THICKNESS, thickness_units="screen"
+                "/tracks/lines", points[segments], linear[segments], thickness=THICKNESS, thickness_units="screen"
             )
         elif self._lines is not None:
             self._lines.remove()

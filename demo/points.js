@@ -4,18 +4,18 @@ element.addEventListener('click', event => {
   const photo = event.target.closest('.pick');
   if (!photo || !props.value) return;
   const box = photo.getBoundingClientRect();
-  const across = props.columns / box.width, down = props.rows / box.height;
+  const { points, width, height } = props.value;
+  const across = width / box.width, down = height / box.height;
   const x = (event.clientX - box.left) * across, y = (event.clientY - box.top) * down;
-  if (x < 0 || y < 0 || x >= props.columns || y >= props.rows) return;
-  const { frame, points } = props.value;
+  if (x < 0 || y < 0 || x >= width || y >= height) return;
   const distances = points.map(([a, b]) => Math.hypot((a - x) / across, (b - y) / down));
   const nearest = distances.indexOf(Math.min(...distances));
   const near = NEAR[event.pointerType] || NEAR.mouse;
   props.value = {
-    frame,
+    ...props.value,
     points: distances[nearest] <= near
       ? points.filter((_, i) => i !== nearest)
-      : [...points, [Math.round(100 * x) / 100, Math.round(100 * y) / 100]],
+      : [...points, [Math.floor(100 * x) / 100, Math.floor(100 * y) / 100]],
   };
   trigger('input');
 });

@@ -24,14 +24,13 @@ MAXIMUM_PICTURES = 48
 
 Updates = dict[Any, Any]
 
-# The marks have the colours of `demo.trails.colours`.
-PHOTO = """
-<div class="pick" style="--ratio:${columns / rows}" ${value ? '' : 'hidden'}>
-<img src="${picture}" alt="Photo on which points can be clicked" draggable="false">
-<div class="${value && value.points.length > 30 ? 'marks many' : 'marks'}">${value ? value.points.map(([x, y], i) =>
-  `<i style="left:${100 * x / columns}%;top:${100 * y / rows}%;` +
-  `--colour:hwb(${300 * x / columns}deg ${45 - 45 * y / rows}% 0%)"><b>${i + 1}</b></i>`).join('') : ''}</div></div>
-"""
+# The marks have the colours of `demo.trails.colours`. All that they need is in the value: Gradio now and then loses
+# other properties of a widget that appears.
+MARKS = """${!value ? '' : `
+<div class="pick" style="--ratio:${value.width / value.height}" role="img" aria-label="Points on the photo">
+${value.points.map(([x, y], i) => `<i style="left:${100 * x / value.width}%;top:${100 * y / value.height}%;` +
+  `--colour:hwb(${300 * x / value.width}deg ${45 - 45 * y / value.height}% 0%)">` +
+  (value.points.length > 30 ? '' : `<b>${i + 1}</b>`) + '</i>').join('')}</div>`}"""
 
 
 @dataclass
@@ -41,6 +40,7 @@ class Tracking:
     sentence: gr.HTML
     frame: gr.Slider
     photo: gr.HTML
+    points: gr.HTML
     follow: gr.Button
     cancel: gr.Button
     find: gr.Button
@@ -58,7 +58,8 @@ class Tracking:
                 self.sentence: markup.quiet(_hindrance(visit.session.scene)),
                 self.status: "",
                 self.pictures: "",
-                self.photo: gr.HTML(value=None, picture="", visible=False),
+                self.photo: "",
+                self.points: None,
                 **{widget: type(widget)(visible=False) for widget in self._tools()},
             }
         count = len(picks.scene.frames)
@@ -74,9 +75,15 @@ class Tracking:
         """The chosen photo and its points."""
         frame = picks.scene.frames[picks.frame]
         width, height = frame.size
-        value = {"frame": picks.frame, "points": picks.points(picks.frame)}
+        picture = address(frame.image, 90)
         return {
-            self.photo: gr.HTML(value, picture=address(frame.image, 90), columns=width, rows=height, visible=True),
+            self.photo: f'<img style="--ratio:{width / height}" src="{picture}" alt="The chosen photo">',
+            self.points: {
+                "frame": picks.frame,
+                "points": picks.points(picks.frame),
+                "width": width,
+                "height": height,
+            },
             self.pictures: _pictures(picks),
             **self.buttons(picks),
         }
@@ -110,10 +117,10 @@ def layout() -> Tracking:
     """Put the widgets into the present tab."""
     sentence = gr.HTML(markup.quiet(_hindrance(None)), elem_id="track-sentence")
     frame = gr.Slider(1, 2, 1, step=1, label="Photo", visible=False, buttons=[], elem_id="track-frame")
-    photo = gr.HTML(
-        None, picture="", columns=1, rows=1, html_template=PHOTO, visible=False, elem_id="track-photo",
-        js_on_load=Path(__file__).with_name("points.js").read_text(),
-    )  # fmt: skip
+    with gr.Column(elem_id="track-photo", min_width=0):
+        photo = gr.HTML("")
+        clicks = Path(__file__).with_name("points.js").read_text()
+        points = gr.HTML(None, html_template=MARKS, js_on_load=clicks, elem_id="track-points")
     with gr.Row(elem_id="track-tools"):
         follow = gr.Button("Follow", variant="primary", size="sm", visible=False, min_width=90, elem_id="follow")
         cancel = gr.Button("Cancel", variant="stop", size="sm", visible=False, min_width=90, elem_id="track-cancel")
@@ -122,7 +129,7 @@ def layout() -> Tracking:
         lines = gr.Checkbox(True, label="Lines in 3D", container=False, visible=False, min_width=110, elem_id="lines")
     status = gr.HTML("", elem_id="track-status")
     pictures = gr.HTML("", elem_id="trails")
-    return Tracking(sentence, frame, photo, follow, cancel, find, clear, lines, status, pictures)
+    return Tracking(sentence, frame, photo, points, follow, cancel, find, clear, lines, status, pictures)
 
 
 def picks_of(visit: Visit) -> Picks | None:
@@ -225,7 +232,7 @@ def wire(tracking: Tracking, token: gr.BrowserState, find: Callable[[str | None]
     lasting: dict[str, Any] = {
         "outputs": everything, "concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private",
     }  # fmt: skip
-    tracking.photo.input(click, [token, tracking.photo], everything, **LIVE)
+    tracking.points.input(click, [token, tracking.points], everything, **LIVE)
     tracking.frame.input(choose, [token, tracking.frame], everything, **LIVE)
     tracking.clear.click(clear, token, everything, **LIVE)
     tracking.lines.input(show_lines, [token, tracking.lines], None, **LIVE)

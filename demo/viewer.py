@@ -288,8 +288,10 @@ class Viewer:
         for level, frame, pixels, seen in zip(levels, frames, tracks.pixels, tracks.seen(), strict=True):
             x, y = pixels[seen].clip(0, np.array(frame.size) - 1).astype(int).T  # those outside have no position
             kept = static_keep(frame, self._filters)[y, x]
-            level[seen] = np.where(kept, grid.level(frame.confidence[y, x]), -1)
-        self._lines.set(grid.placement.point(tracks.positions(frames)), levels, colours_of(tracks, frames))
+            level[seen] = np.where(kept, grid.level(frame.confidence[y, x]).astype(int), -1)
+        points = grid.placement.point(tracks.positions(frames))
+        centres = grid.placement.point(np.stack([frame.camera.centre for frame in frames]))
+        self._lines.set(points, centres, levels, colours_of(tracks, frames))
         self._lines.show(self._lowest, self._filters.frames)
 
     # --- cameras -----------------------------------------------------------------------------------------------------

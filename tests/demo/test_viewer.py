@@ -11,7 +11,7 @@ from demo.placement import Placement, eye_of_camera, home, place
 from demo.viewer import Viewer
 from recon import filters, geometry
 from recon.filters import Filters
-from recon.scene import Frame, Scene
+from recon.scene import Frame, Scene, Tracks
 from tests.demo.wire import Page
 from tests.helpers import synthetic_scene, synthetic_up
 
@@ -458,3 +458,143 @@ def scaled(scene: Scene, scale: float) -> Scene:
             for frame in scene.frames
         ]
     )
+
+
+# --- tracks --------------------------------------------------------------------------------------------------------
+
+
+def tracked(scene: Scene, pixels: list[list[float]]) -> Scene:
+    """``scene`` with points at the same pixels of every frame, so that they travel through the world."""
+    places = np.tile(np.array(pixels, np.float32), (len(scene.frames), 1, 1))
+    sure = np.ones(places.shape[:2], np.float32)
+    scene.tracks = Tracks(places, sure, sure.copy(), np.zeros(len(pixels), np.int32))
+    return scene
+
+
+def line_ends(page: Page) -> np.ndarray:
+    """``[S,2,3]``: the segments in sight."""
+    if "/tracks/lines" not in page.nodes or not page.drawn("/tracks/lines"):
+        return np.empty((0, 2, 3), np.float32)
+    return page.nodes["/tracks/lines"].props["points"].reshape(-1, 2, 3)
+
+
+def dots(page: Page) -> np.ndarray:
+    """``[E,3]``: the dots in sight."""
+    if "/tracks/dots" not in page.nodes or not page.drawn("/tracks/dots"):
+        return np.empty((0, 3), np.float32)
+    return page.nodes["/tracks/dots"].props["points"].reshape(-1, 3)
+
+
+EVERYTHING = Filters(confidence=0, edges=False)
+
+
+def test_a_track_is_a_line_through_the_world_with_a_dot_at_each_end(viewer: Viewer, page: Page) -> None:
+    scene = tracked(synthetic_scene(4), [[20.3, 12.8], [40.9, 30.1]])
+    viewer.set_filters(EVERYTHING)
+    viewer.show(scene)
+    page.settle()
+    placement = place(scene.frames)
+    world = np.stack([frame.world_points()[[12, 30], [20, 40]] for frame in scene.frames])
+    expected = placement.point(world)  # [F,N,3]
+    segments = line_ends(page)
+    assert segments.shape == (6, 2, 3)
+    # the lines stand a little before the surface
+    np.testing.assert_allclose(segments[:3, 0], expected[:3, 0], atol=0.03)
+    np.testing.assert_allclose(segments[3:, 1], expected[1:, 1], atol=0.03)
+    np.testing.assert_allclose(dots(page), expected[[0, 3, 0, 3], [0, 0, 1, 1]], atol=0.03)
+    colours = page.nodes["/tracks/lines"].props["colors"].reshape(6, 2, 3)
+    assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 2
+
+
+def test_a_line_leaves_out_frames_in_which_the_point_is_hidden_or_has_no_position(viewer: Viewer, page: Page) -> None:
+    scene = tracked(synthetic_scene(5), [[20, 12]])
+    assert scene.tracks is not None
+    viewer.set_filters(EVERYTHING)
+    scene.tracks.visibility[1] = 0
+    scene.tracks.pixels[2, 0] = (-3, 5)
+    scene.frames[4].depth[12, 20] = 0
+    viewer.show(scene)
+    page.settle()
+    segments = line_ends(page)
+    assert segments.shape == (1, 2, 3)
+    camera = place(scene.frames).camera(scene.frames[3].camera.world_from_camera.astype(float))
+    seen_from = geometry.transform(geometry.invert(camera), segments[0, 1])
+    pixel = geometry.project(seen_from, scene.frames[3].camera.intrinsics)
+    np.testing.assert_allclose(pixel, [20.5, 12.5], atol=0.1)
+
+
+def test_filters_hide_of_the_lines_what_they_hide_of_the_points(viewer: Viewer, page: Page) -> None:
+    scene = tracked(synthetic_scene(4, 96, 128), [[x, y] for x in range(8, 128, 16) for y in range(8, 96, 16)])
+    assert scene.tracks is not None
+    viewer.show(scene)
+    x, y = scene.tracks.pixels[0].astype(int).T
+    for chosen in (
+        Filters(),
+        Filters(confidence=60),
+        Filters(confidence=60, edges=False, white=True),
+        Filters(confidence=20, frames=frozenset({0, 2})),
+        Filters(confidence=100),
+        Filters(frames=frozenset()),
+        EVERYTHING,
+    ):
+        start = time.perf_counter()
+        viewer.set_filters(chosen)
+        page.settle()
+        shown = np.stack([mask[y, x] for mask in filters.keep(scene, chosen)]).sum(0)
+        assert len(line_ends(page)) == np.maximum(shown - 1, 0).sum()
+        assert len(dots(page)) == np.minimum(shown, 2).sum()
+        assert page.received_since(start) < 600_000
+
+
+def test_other_tracks_take_the_place_of_those_before_and_no_points_are_sent(viewer: Viewer, page: Page) -> None:
+    scene = synthetic_scene(4, 96, 128)
+    viewer.show(scene)
+    page.settle()
+    start = time.perf_counter()
+    viewer.set_tracks(tracked(synthetic_scene(4), [[20, 12]]).tracks)
+    page.settle()
+    assert len(line_ends(page)) == 3
+    viewer.set_tracks(None)
+    page.settle()
+    assert len(line_ends(page)) == len(dots(page)) == 0
+    assert page.received_since(start) < 5_000
+
+
+def test_tracks_go_with_their_scene(viewer: Viewer, page: Page) -> None:
+    viewer.show(tracked(synthetic_scene(4), [[20, 12]]))
+    viewer.show(synthetic_scene(2))
+    page.settle()
+    assert len(dots(page)) == 0
+    viewer.show(tracked(synthetic_scene(3), [[20, 12]]))
+    page.settle()
+    assert len(line_ends(page)) == 2
+    viewer.clear()
+    viewer.set_filters(Filters(confidence=40))
+    page.settle()
+    assert len(dots(page)) == 0
+
+
+def test_tracks_can_be_hidden_and_shown_again(viewer: Viewer, page: Page) -> None:
+    viewer.show(tracked(synthetic_scene(4), [[20, 12]]))
+    viewer.set_tracks_visible(False)
+    page.settle()
+    assert len(dots(page)) == 0
+    viewer.set_filters(Filters(confidence=40))
+    viewer.set_tracks_visible(True)
+    page.settle()
+    assert len(dots(page)) > 0
+
+
+def test_of_very_many_tracks_an_even_selection_is_drawn(viewer: Viewer, page: Page) -> None:
+    scene = synthetic_scene(4)
+    viewer.set_filters(EVERYTHING)
+    viewer.show(tracked(scene, np.random.default_rng(0).uniform(0, 48, (12_000, 2)).tolist()))
+    page.settle()
+    assert 3 * 2_000 < len(line_ends(page)) <= 3 * 5_000
+
+
+def test_a_new_page_sees_the_tracks_too(viewer: Viewer) -> None:
+    viewer.show(tracked(synthetic_scene(4), [[20, 12]]))
+    with Page(f"http://127.0.0.1:{viewer.port}") as late:
+        late.settle()
+        assert len(line_ends(late)) == 3
