@@ -74,6 +74,8 @@ class Vggt(Model):
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
+        if options.points == "head" and self.network.point_head is None:
+            raise InputError("This checkpoint has no point head: take points from depth and camera.")
         self._tracking.forget()
         plan = self.plan(views, options=options)
         scene = Scene(metric=self.card.metric, model=self.card.name, settings=asdict(options))

@@ -208,6 +208,7 @@ def test_updates_place_chunk_after_chunk(model, views):
 
 
 def test_a_run_can_be_stopped_at_any_update(model, views):
+    threads = threading.active_count()
     stages = [update.stage for update in model.stream(views)]
     for stop in (1, stages.index("Looking"), stages.index("Placing"), len(stages) - 1):
         stream = model.stream(views)
@@ -217,7 +218,7 @@ def test_a_run_can_be_stopped_at_any_update(model, views):
         del stream
         gc.collect()
         assert scene() is None
-        assert threading.active_count() == 1
+        assert threading.active_count() == threads
         assert not torch.is_inference_mode_enabled()
 
 
@@ -416,6 +417,21 @@ def test_following_can_be_stopped(model, scene):
     model.track(scene, np.array([[100, 50]]), 2)  # and be taken up again
 
 
+def test_points_are_followed_while_another_run_goes_on(model, scene, views):
+    alone = model.track(scene, np.array([[100, 50]]), 1)
+    model.release()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(model.track(scene, np.array([[100, 50]]), 1)))
+    updates = model.stream(views)
+    next(updates)
+    thread.start()
+    other = [update.scene for update in updates][-1]
+    thread.join()
+    np.testing.assert_allclose(found[0].pixels, alone.pixels, atol=1e-4)
+    for frame, same in zip(other.frames, scene.frames, strict=True):
+        np.testing.assert_allclose(frame.depth, same.depth, rtol=1e-4)
+
+
 def test_what_cannot_be_followed_is_told(model, scene):
     for pixels, frame, told in [
         ([[100, 50]], 3, "no frame 3"),
@@ -456,6 +472,15 @@ def test_checkpoints_that_do_not_fit(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(InputError, match="does not fit"):
         recon.load("vggt", "cpu", tmp_path / "model.pt")
+    fewer = {name: tensor for name, tensor in state.items() if not name.startswith(("point_head", "track_head"))}
+    plain = recon.load(
+        "vggt", "cpu", write(tmp_path, fewer, replace(configuration(), enable_point=False, enable_track=False))
+    )
+    scene = plain.reconstruct([blank(300, 100)])
+    with pytest.raises(InputError, match="no point head"):
+        plain.reconstruct([blank(300, 100)], Options(points="head"))
+    with pytest.raises(InputError, match="no track head"):
+        plain.track(scene, np.array([[10, 10]]))
     without = replace(configuration(), enable_depth=False)
     lacking = {name: tensor for name, tensor in state.items() if not name.startswith("depth_head")}
     with pytest.raises(InputError, match="no cameras or no depth"):
