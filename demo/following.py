@@ -136,7 +136,7 @@ class Following(Job):
         finally:
             self.update = None  # whatever comes of it, the scene in the viewer is the same
         self.picks.take(self.frame, tracks)
-        self.session.viewer.set_tracks(self.picks.scene.tracks)
+        self.session.viewer.show_tracks(self.picks.scene)
         return "done"
 
     def _progress(self, fraction: float, message: str) -> None:

@@ -158,7 +158,7 @@ def wire(tracking: Tracking, token: gr.BrowserState, find: Callable[[str | None]
         visit, picks = here
         dropped = picks.place(value["frame"], value["points"])
         if dropped:
-            visit.session.viewer.set_tracks(picks.scene.tracks)
+            visit.session.viewer.show_tracks(picks.scene)
         pictures = {tracking.pictures: _pictures(picks)} if dropped else {}
         return {**tracking.buttons(picks), **pictures}
 
@@ -168,7 +168,7 @@ def wire(tracking: Tracking, token: gr.BrowserState, find: Callable[[str | None]
             return {tracking.status: gr.skip()}
         visit, picks = here
         if picks.place(picks.frame, []):
-            visit.session.viewer.set_tracks(picks.scene.tracks)
+            visit.session.viewer.show_tracks(picks.scene)
         return {**tracking.shown(picks), tracking.status: ""}
 
     def choose(key: str, number: float) -> Updates:
@@ -251,9 +251,9 @@ def _hindrance(scene: Scene | None) -> str:
         return "Points that you click on a photo are followed through all others, once there is a scene."
     card = CARDS.get(scene.model)
     if card is None or "tracks" not in card.gives:
-        able = [other.title for other in CARDS.values() if "tracks" in other.gives]
+        able = ", ".join(other.title for other in CARDS.values() if "tracks" in other.gives)
         name = card.title if card else "The model of this scene"
-        return f"{name} does not follow points; {' and '.join(able)} do: choose one of them and reconstruct again."
+        return f"{name} does not follow points: reconstruct with a model that does ({able})."
     if len(scene.frames) < 2:
         return "There is only one photo: add more, and points can be followed from one to the next."
     return ""

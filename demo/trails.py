@@ -12,8 +12,8 @@ from recon.scene import Frame, Tracks
 
 LONG_SIDE = 480  # pixels, of a picture
 TAIL = 4  # frames that a tail reaches back
-RADIUS = 6  # pixels, of a mark
-NUMBERED = 30  # more points than these have no numbers, which would hide the photo
+NUMBERED = 30  # more points than these are smaller and have no numbers, which would hide the photo
+MAXIMUM_TRACKS = 512  # of more, an even selection is drawn
 DARK, WHITE = (18, 20, 24), (255, 255, 255)
 SUBPIXEL = 4  # bits
 
@@ -53,6 +53,9 @@ def trails(tracks: Tracks, frames: Sequence[Frame], index: int) -> np.ndarray:
     Returns:
         ``[H,W,3] uint8`` RGB whose longer side is `LONG_SIDE`.
     """
+    tracks = tracks.chosen(np.arange(0, len(tracks.query), -(-len(tracks.query) // MAXIMUM_TRACKS)))
+    few = len(tracks.query) <= NUMBERED
+    radius = 6 if few else 4
     frame = frames[index]
     scale = LONG_SIDE / max(frame.size)
     size = tuple(max(1, round(scale * side)) for side in frame.size)
@@ -64,11 +67,10 @@ def trails(tracks: Tracks, frames: Sequence[Frame], index: int) -> np.ndarray:
     palette = colours_of(tracks, frames)
     inside = ((places[-1] >= 0) & (places[-1] < size)).all(-1)
     _tails(picture, places, seen & inside, palette)
-    _rings(picture, places[-1], np.flatnonzero(inside & ~seen[-1]), palette)
-    _discs(picture, places[-1], np.flatnonzero(inside & seen[-1]), palette)
-    if len(palette) <= NUMBERED:
-        picture = _numbers(picture, places[-1], np.flatnonzero(inside), seen[-1])
-    return picture
+    for draw, which in ((_ring, ~seen[-1]), (_disc, seen[-1])):
+        for track in np.flatnonzero(inside & which):
+            draw(picture, _fixed(places[-1, track]), radius, palette[track].tolist())
+    return _numbered(picture, places[-1], inside, seen[-1], radius) if few else picture
 
 
 def _tails(picture: np.ndarray, places: np.ndarray, seen: np.ndarray, palette: np.ndarray) -> None:
@@ -83,30 +85,23 @@ def _tails(picture: np.ndarray, places: np.ndarray, seen: np.ndarray, palette: n
         cv2.addWeighted(layer, 0.9 * strength, picture, 1 - 0.9 * strength, 0, picture)
 
 
-def _rings(picture: np.ndarray, places: np.ndarray, which: np.ndarray, palette: np.ndarray) -> None:
-    layer = picture.copy()
-    for track in which:
-        cv2.circle(layer, _fixed(places[track]), RADIUS << SUBPIXEL, DARK, 3, cv2.LINE_AA, SUBPIXEL)
-        cv2.circle(layer, _fixed(places[track]), RADIUS << SUBPIXEL, palette[track].tolist(), 1, cv2.LINE_AA, SUBPIXEL)
-    cv2.addWeighted(layer, 0.6, picture, 0.4, 0, picture)
+def _ring(picture: np.ndarray, place: tuple[int, int], radius: int, colour: list[int]) -> None:
+    for thickness, shade in ((3, DARK), (1, [round(0.7 * value) for value in colour])):
+        cv2.circle(picture, place, radius << SUBPIXEL, shade, thickness, cv2.LINE_AA, SUBPIXEL)
 
 
-def _discs(picture: np.ndarray, places: np.ndarray, which: np.ndarray, palette: np.ndarray) -> None:
-    for track in which:
-        place, colour = _fixed(places[track]), palette[track].tolist()
-        for radius, fill in ((RADIUS + 2, DARK), (RADIUS + 1, WHITE), (RADIUS, colour)):
-            cv2.circle(picture, place, radius << SUBPIXEL, fill, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
+def _disc(picture: np.ndarray, place: tuple[int, int], radius: int, colour: list[int]) -> None:
+    for size, shade in ((radius + 2, DARK), (radius + 1, WHITE), (radius, colour)):
+        cv2.circle(picture, place, size << SUBPIXEL, shade, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
 
 
-def _numbers(picture: np.ndarray, places: np.ndarray, which: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _numbered(picture: np.ndarray, places: np.ndarray, which: np.ndarray, seen: np.ndarray, radius: int) -> np.ndarray:
     image = Image.fromarray(picture)
     drawing, font = ImageDraw.Draw(image), ImageFont.load_default(19)
-    for track in which:
-        x, y = places[track].tolist()
+    for track in np.flatnonzero(which):
+        x, y = places[track] + (radius + 5, -radius - 1)
         fill = WHITE if seen[track] else (170, 176, 186)
-        drawing.text(
-            (x + RADIUS + 5, y - RADIUS - 1), str(track + 1), fill, font, "lm", stroke_width=2, stroke_fill=DARK
-        )
+        drawing.text((x, y), str(track + 1), fill, font, "lm", stroke_width=2, stroke_fill=DARK)
     return np.array(image)
 
 

@@ -31,7 +31,7 @@ from demo.lines import Lines
 from demo.placement import Eye, eye_of_camera, footprint, frustum_depth, home, place
 from demo.trails import colours_of
 from recon.filters import Filters, static_keep
-from recon.scene import Frame, Scene, Tracks
+from recon.scene import Frame, Scene
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
 
@@ -170,12 +170,12 @@ class Viewer:
         with self._lock:
             self._cameras.visible = visible
 
-    def set_tracks(self, tracks: Tracks | None) -> None:
-        """Draw ``tracks`` through the frames of the present scene in place of those it had."""
+    def show_tracks(self, scene: Scene) -> None:
+        """Draw the tracks that ``scene`` has now, if it is the one that is shown."""
         with self._lock, self._server.atomic():
-            if self._stopped:
+            if self._stopped or scene is not self._source:
                 return
-            self._scene.tracks = tracks
+            self._scene.tracks = scene.tracks
             self._draw_tracks()
         self._server.flush()
 

@@ -3,7 +3,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from demo.trails import LONG_SIDE, NUMBERED, colours, colours_of, trails
+from demo.trails import LONG_SIDE, MAXIMUM_TRACKS, NUMBERED, colours, colours_of, trails
 from recon.scene import Camera, Frame, Tracks
 
 GREY = 100
@@ -87,6 +87,14 @@ def test_few_points_are_numbered_and_many_are_not() -> None:
     beside = (slice(95, 125), slice(250, 262))
     assert few[beside].max() > 240
     assert many[beside].max() < GREY
+
+
+def test_of_very_many_points_an_even_selection_is_drawn() -> None:
+    places = [(x, y) for y in np.linspace(2, 58, 35).tolist() for x in np.linspace(2, 118, 73).tolist()]
+    assert len(places) > 4 * MAXIMUM_TRACKS
+    drawn = coloured(trails(tracks([places]), frames(1), 0))
+    discs = drawn[:120, :240], drawn[:120, 240:], drawn[120:, :240], drawn[120:, 240:]
+    assert all(0.05 < quarter.mean() < 0.5 for quarter in discs)
 
 
 def test_frames_of_other_sizes_and_wild_places_are_drawn_all_the_same() -> None:

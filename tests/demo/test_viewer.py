@@ -551,10 +551,14 @@ def test_other_tracks_take_the_place_of_those_before_and_no_points_are_sent(view
     viewer.show(scene)
     page.settle()
     start = time.perf_counter()
-    viewer.set_tracks(tracked(synthetic_scene(4), [[20, 12]]).tracks)
+    viewer.show_tracks(tracked(scene, [[20, 12]]))
     page.settle()
     assert len(line_ends(page)) == 3
-    viewer.set_tracks(None)
+    viewer.show_tracks(tracked(synthetic_scene(4), [[20, 12], [30, 12]]))
+    page.settle()
+    assert len(line_ends(page)) == 3, "of a scene that is not shown nothing is"
+    scene.tracks = None
+    viewer.show_tracks(scene)
     page.settle()
     assert len(line_ends(page)) == len(dots(page)) == 0
     assert page.received_since(start) < 5_000
