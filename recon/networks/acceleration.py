@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from recon.networks.layers import fused
-from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary
+from recon.networks.layers import bounded_attention, fused
+from recon.networks.layers.dpt import Dpt
+from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary, attend
 from recon.networks.vggt import VGGT, Features, Prediction
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,9 @@ def accelerate(network: VGGT, device: torch.device) -> VGGT:
         return network.to(device)
     if not fused.AVAILABLE:
         log.warning("Triton is not installed: VGGT runs without fused kernels, which takes about twice the time.")
-    return Accelerated(network, half_precision(device)).to(device)
+    # Without a running maximum exponents must be float32's; on other cards it has not been seen to be faster.
+    bounded = fused.AVAILABLE and torch.cuda.get_device_capability(device) == (9, 0)
+    return Accelerated(network, half_precision(device), bounded).to(device)
 
 
 def half_precision(device: torch.device) -> torch.dtype:
@@ -66,21 +69,24 @@ class Accelerated(VGGT):
     Args:
         network: gives its parts away.
         dtype: of the matrices of the aggregator's blocks, and of what they multiply.
+        bounded: use `bounded_attention` in those blocks whose weights allow it.
+        dense: precision of the dense heads' convolutions but for the last.
     """
 
-    def __init__(self, network: VGGT, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: VGGT, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float32
+    ) -> None:
         nn.Module.__init__(self)
         self.configuration = network.configuration
         self.aggregator = aggregator = network.aggregator
         for blocks in (aggregator.patch_embed.blocks, aggregator.frame_blocks, aggregator.global_blocks):
             for index, block in enumerate(blocks):
-                blocks[index] = FusedBlock(block, dtype)  # type: ignore[arg-type]
+                blocks[index] = FusedBlock(block, dtype, bounded)  # type: ignore[arg-type]
         self.camera_head, self.track_head = network.camera_head, network.track_head
         self.depth_head, self.point_head = network.depth_head, network.point_head
         for head in (self.depth_head, self.point_head):
-            for weight in () if head is None else head.parameters():
-                if weight.dim() == 4:
-                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+            if head is not None:
+                lighten(head, dense)
         self._graphs: OrderedDict[tuple[object, ...], Graph | None] = OrderedDict()
         self.eval().requires_grad_(False)
 
@@ -116,28 +122,37 @@ class FusedBlock(Block):
     Args:
         block: gives its parts away.
         dtype: of the matrices.
+        bounded: see `Accelerated`.
     """
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype, bounded: bool) -> None:
         nn.Module.__init__(self)
         self.dtype = dtype
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
         self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
         for matrix in (self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2):
             matrix.to(dtype)
+        width = self.attn.proj.in_features // self.attn.heads
+        score = bounded_attention.largest_score(self.attn.q_norm, self.attn.k_norm)
+        self.bounded = bounded and width == 64 and score < bounded_attention.LARGEST
+        self.factor = bounded_attention.factor(width) if self.bounded else 1.0
 
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
         """See `Block.project`; ``rotary`` holds the angles of ``N`` tokens, or of fewer that repeat."""
         parts = tokens.split(max(1, ROWS // tokens.shape[1]))
         if len(parts) == 1:
             query, key, value = self._heads(tokens)
-            return self._turned(query, self.attn.q_norm, rotary), self._turned(key, self.attn.k_norm, rotary), value
+            return (
+                self._turned(query, self.attn.q_norm, rotary, self.factor),
+                self._turned(key, self.attn.k_norm, rotary),
+                value,
+            )
         shape = (*tokens.shape[:2], self.attn.heads, tokens.shape[2] // self.attn.heads)
         query, key, value = (torch.empty(shape, dtype=self.dtype, device=tokens.device) for _ in range(3))
         size = len(parts[0])
         for part, *rows in zip(parts, query.split(size), key.split(size), value.split(size), strict=True):
             new_query, new_key, new_value = self._heads(part)
-            rows[0].copy_(self._turned(new_query, self.attn.q_norm, rotary))
+            rows[0].copy_(self._turned(new_query, self.attn.q_norm, rotary, self.factor))
             rows[1].copy_(self._turned(new_key, self.attn.k_norm, rotary))
             rows[2].copy_(new_value)
         return query, key, value
@@ -148,10 +163,14 @@ class FusedBlock(Block):
         return query, key, value
 
     @staticmethod
-    def _turned(heads: Tensor, norm: nn.Module, rotary: Rotary | None) -> Tensor:
+    def _turned(heads: Tensor, norm: nn.Module, rotary: Rotary | None, factor: float = 1.0) -> Tensor:
         if isinstance(norm, nn.Identity) and rotary is None:
             return heads
-        return fused.norm_rotate(heads, norm, rotary)
+        return fused.norm_rotate(heads, norm, rotary, factor)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """See `Block.attend`."""
+        return (bounded_attention.attend if self.bounded else attend)(query, key, value)
 
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """See `Block.add`; the tokens that are given stay as they are."""
@@ -162,6 +181,16 @@ class FusedBlock(Block):
             hidden = self.mlp.act(self.mlp.fc1(normed))
             fused.add_(after, self.mlp.fc2(hidden), gamma(self.ls2))
         return total
+
+
+def lighten(head: Dpt, dtype: torch.dtype) -> None:
+    """Convolutions in a precision of their own, but for the last one, whose values are what is given out."""
+    for part in (head.projects, head.resize_layers, head.scratch):
+        part.to(dtype)
+    head.scratch.output_conv2[-1].float()  # type: ignore[index]
+    for weight in head.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def gamma(scale: nn.Module) -> Tensor | None:

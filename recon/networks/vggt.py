@@ -25,7 +25,7 @@ from recon.networks.layers.dpt import Dpt
 from recon.networks.layers.pose_encoding import decode_cameras, encode_cameras
 from recon.networks.layers.rotary import grid_positions, rotary_angles
 from recon.networks.layers.tracker import Tracker, Tracking, joined
-from recon.networks.layers.transformer import Block, Rotary, attend
+from recon.networks.layers.transformer import Block, Rotary
 from recon.networks.layers.vision_transformer import VisionTransformer
 from recon.networks.vggt_configuration import Configuration, Dense, Track, read_configuration
 
@@ -294,9 +294,11 @@ class Aggregator(nn.Module):
     @staticmethod
     def advance(block: Block, tokens: Tensor, rotary: Rotary | None, together: int) -> Tensor:
         """Tokens ``[B V,P,C]`` through a block that attends across ``together`` views, 1 for each by itself."""
-        heads = block.project(tokens, rotary)
-        query, key, value = (part.unflatten(0, (-1, together)).flatten(1, 2) for part in heads)
-        return block.add(tokens, attend(query, key, value).reshape(tokens.shape))
+        # Held by no name: queries, keys and values go before what comes after the attention begins.
+        attended = block.attend(
+            *(part.unflatten(0, (-1, together)).flatten(1, 2) for part in block.project(tokens, rotary))
+        )
+        return block.add(tokens, attended.reshape(tokens.shape))
 
 
 class DenseHead(Dpt):
@@ -319,7 +321,7 @@ class DenseHead(Dpt):
         """Values ``[B,n,H,W,output_dim - 1]`` and confidence ``[B,n,H,W]`` of some views."""
         layers = [features.layers[tap][:, frames] for tap in self.taps]
         maps = super().forward([layer.flatten(0, 1) for layer in layers], features.height, features.width)
-        maps = maps.movedim(1, -1).unflatten(0, layers[0].shape[:2])
+        maps = maps.float().movedim(1, -1).unflatten(0, layers[0].shape[:2])
         return VALUES[self.activation](maps[..., :-1]), CONFIDENCES[self.conf_activation](maps[..., -1])
 
 

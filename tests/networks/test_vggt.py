@@ -66,7 +66,7 @@ def test_the_order_of_the_views_after_the_first_is_no_matter(network, images, pr
     assert same(other.depth, prediction.depth[:, order])
     assert same(other.points, prediction.points[:, order])
     moved = prediction.tracking.pixels[-1][:, order] - QUERIES[:, None]
-    assert (other.tracking.pixels[-1] - QUERIES[:, None] - moved).norm() < 1e-3 * moved.norm()
+    assert (other.tracking.pixels[-1] - QUERIES[:, None] - moved).norm() < 1e-2 * moved.norm()
 
 
 def test_the_first_view_is_unlike_the_others(network, images, prediction):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -60,7 +59,8 @@ class Dpt(nn.Module):
         rows = height // self.patch
         levels = []
         for tokens, project, resize in zip(layers, self.projects, self.resize_layers, strict=True):
-            maps = project(self.norm(tokens).transpose(1, 2).unflatten(2, (rows, -1)))
+            normed = self.norm(tokens.to(self.norm.weight.dtype)).to(project.weight.dtype)
+            maps = project(normed.transpose(1, 2).unflatten(2, (rows, -1)))
             if self.pos_embed:
                 maps = add_positions(maps, aspect)
             levels.append(resize(maps))
@@ -68,7 +68,7 @@ class Dpt(nn.Module):
         maps = resized(maps, (height // self.down_ratio, width // self.down_ratio))
         if self.pos_embed:
             maps = add_positions(maps, aspect)
-        return self.scratch.output_conv2(maps)
+        return self.scratch.finish(maps)
 
 
 class Scratch(nn.Module):
@@ -104,6 +104,14 @@ class Scratch(nn.Module):
         maps = self.refinenet1(maps, (2 * height, 2 * width), level1)
         return self.output_conv1(maps)
 
+    def finish(self, maps: Tensor) -> Tensor:
+        """The last convolutions, if there are any, each in the precision of its weights."""
+        if isinstance(self.output_conv2, nn.Identity):
+            return maps
+        for layer in self.output_conv2:  # type: ignore[attr-defined]
+            maps = layer(maps.to(layer.weight.dtype) if isinstance(layer, nn.Conv2d) else maps)
+        return maps
+
 
 class Fusion(nn.Module):
     """A finer map added to what comes from the coarser ones, refined and resized."""
@@ -119,7 +127,8 @@ class Fusion(nn.Module):
         """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,*size]``."""
         if finer is not None:
             maps = maps + self.resConfUnit1(finer)
-        return self.out_conv(resized(self.resConfUnit2(maps), size))
+        # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
+        return resized(self.out_conv(self.resConfUnit2(maps)), size)
 
 
 def size_of(maps: Tensor) -> tuple[int, int]:
@@ -133,14 +142,15 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def add_positions(maps: Tensor, aspect: float, scale: float = 0.1) -> Tensor:
-    """Fixed positions added to ``[N,C,H,W]``: the first half of the channels tell x, the second y.
+    """Fixed positions added to ``[N,C,H,W]`` in place: the first half of the channels tell x, the second y.
 
     Seen from its middle, the image's half diagonal is 1, whatever the map's own aspect.
     """
     channels, height, width = maps.shape[1:]
     diagonal = math.hypot(aspect, 1)
     right, bottom = aspect / diagonal * (width - 1) / width, 1 / diagonal * (height - 1) / height
-    x = sincos_table(-right, right, width, channels // 2, 100.0, maps.device).to(maps.dtype)
-    y = sincos_table(-bottom, bottom, height, channels // 2, 100.0, maps.device).to(maps.dtype)
-    across, down = maps.split(channels // 2, 1)
-    return torch.cat([across + scale * x.T[:, None, :], down + scale * y.T[:, :, None]], 1)
+    x = scale * sincos_table(-right, right, width, channels // 2, 100.0, maps.device)
+    y = scale * sincos_table(-bottom, bottom, height, channels // 2, 100.0, maps.device)
+    maps[:, : channels // 2] += x.to(maps.dtype).T[:, None, :]
+    maps[:, channels // 2 :] += y.to(maps.dtype).T[:, :, None]
+    return maps

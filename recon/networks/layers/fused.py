@@ -44,7 +44,7 @@ if AVAILABLE:
 
     @triton.jit
     def _norm_rotate(
-        heads_in, heads_out, weight, bias, cosines, sines, positions, row_stride, eps,
+        heads_in, heads_out, weight, bias, cosines, sines, positions, row_stride, eps, factor,
         NORM: tl.constexpr, ROTATE: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
     ):  # fmt: skip
         row = tl.program_id(0).to(tl.int64)
@@ -64,7 +64,7 @@ if AVAILABLE:
         if ROTATE:
             angle = (row % positions) * WIDTH + channel
             value = value * tl.load(cosines + angle) + other * tl.load(sines + angle)
-        tl.store(heads_out + row * (HEADS * WIDTH) + head * WIDTH + channel, value, inside)
+        tl.store(heads_out + row * (HEADS * WIDTH) + head * WIDTH + channel, value * factor, inside)
 
 
 def norm(tokens: Tensor, layer: nn.LayerNorm, dtype: torch.dtype) -> Tensor:
@@ -99,13 +99,14 @@ def add_(tokens: Tensor, update: Tensor, scale: Tensor | None) -> None:
     launch_add_norm(tokens, update, scale, tokens, None, None)
 
 
-def norm_rotate(heads: Tensor, layer: nn.Module, rotary: Rotary | None) -> Tensor:
-    """Queries or keys, normed and turned, in float32 but for what comes in and goes out.
+def norm_rotate(heads: Tensor, layer: nn.Module, rotary: Rotary | None, factor: float = 1.0) -> Tensor:
+    """Queries or keys, normed, turned and scaled, in float32 but for what comes in and goes out.
 
     Args:
         heads: ``[B, N, heads, head_width]``; the heads of a token are contiguous, and tokens evenly spaced.
         layer: a LayerNorm over a head, or `nn.Identity` for none.
         rotary: of the N tokens (see `rotary_angles`); None for none.
+        factor: that all is multiplied by.
 
     Returns:
         ``[B, N, heads, head_width]`` contiguous, of the dtype of ``heads``.
@@ -113,14 +114,15 @@ def norm_rotate(heads: Tensor, layer: nn.Module, rotary: Rotary | None) -> Tenso
     batch, count, number, width = heads.shape
     if not compiled(heads) or width & (width - 1):
         turned = layer(heads.float())
-        return (turned if rotary is None else rotate(turned, rotary)).to(heads.dtype).contiguous()
+        turned = turned if rotary is None else rotate(turned, rotary)
+        return (turned * factor).to(heads.dtype).contiguous()
     turned = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
     normed = isinstance(layer, nn.LayerNorm)
     weight, bias, eps = (layer.weight, layer.bias, layer.eps) if normed else (heads, heads, 0.0)
     cosines, sines = rotary if rotary is not None else (heads, heads)
     with torch.cuda.device_of(heads):
         _norm_rotate[(batch * count,)](
-            heads, turned, weight, bias, cosines, sines, count, heads.stride(1), eps,
+            heads, turned, weight, bias, cosines, sines, count, heads.stride(1), eps, factor,
             NORM=normed, ROTATE=rotary is not None,
             HEADS=number, BLOCK=triton.next_power_of_2(number), WIDTH=width, num_warps=4,
         )  # fmt: skip

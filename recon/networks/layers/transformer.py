@@ -125,13 +125,17 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, rotary: Rotary | None = None) -> Tensor:
         """``[B, N, width]`` to the same; ``rotary`` as in `Attention.forward`."""
-        return self.add(tokens, attend(*self.project(tokens, rotary)))
+        return self.add(tokens, self.attend(*self.project(tokens, rotary)))
 
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
         """What comes before the attention: queries, keys and values of ``[B, N, width]``, for `attend`."""
         return self.attn.project(self.norm1(tokens), rotary)
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The attention itself, of what `project` gave (see `attend`)."""
+        return attend(query, key, value)
+
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """What comes after it: ``attended``, which `attend` gave, added to the tokens, then the MLP."""
+        """What comes after it: ``attended``, which that gave, added to the tokens, then the MLP."""
         tokens = self.ls1(tokens, self.attn.proj(attended))
         return self.ls2(tokens, self.mlp(self.norm2(tokens)))

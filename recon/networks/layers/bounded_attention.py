@@ -1,0 +1,102 @@
+"""Exact attention where the weights alone bound every score, so that softmax needs no maximum.
+
+Softmax takes the largest score off all others first, lest an exponential overflow; finding it as the keys go by costs a
+GPU about a seventh of its time. Queries and keys that LayerNorm has normed (query-key normalisation: Dehghani et al.
+2023, section 2.1) have a length that its weights bound, and rotary positions keep lengths. Where the bound is below
+`LARGEST`, sums of exponentials fit into float32, and without the maximum the result is the same but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recon.networks.layers import fused
+
+LARGEST = 80.0  # of a score to the base 2: leaves 2 ** 47 for the number of keys and the size of values
+ROWS, KEYS = 128, 64  # queries and keys of a step
+
+if fused.AVAILABLE:
+    import triton
+    from triton import language as tl
+
+    @triton.jit
+    def _attend(
+        queries, keys, values, attended, count, value_stride,
+        HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
+    ):  # fmt: skip
+        stride: tl.constexpr = HEADS * WIDTH
+        start = (tl.program_id(1) // HEADS).to(tl.int64) * count
+        head = (tl.program_id(1) % HEADS) * WIDTH
+        row, key, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, KEYS), tl.arange(0, WIDTH)
+        inside = row[:, None] < count
+        place = (start + row[:, None]) * stride + head + channel[None, :]
+        query = tl.load(queries + place, inside, 0.0)
+        keys += start * stride + head + key[None, :] * stride + channel[:, None]
+        values += start * value_stride + head + key[:, None] * value_stride + channel[None, :]
+        total = tl.zeros([ROWS], tl.float32)
+        result = tl.zeros([ROWS, WIDTH], tl.float32)
+        whole = count // KEYS
+        for _ in range(0, whole):
+            each, value = tl.load(keys), tl.load(values)
+            weight = tl.exp2(tl.dot(query, each))
+            total += tl.sum(weight, 1)
+            result = tl.dot(weight.to(value.dtype), value, result)
+            keys += KEYS * stride
+            values += KEYS * value_stride
+        if whole * KEYS < count:
+            known = whole * KEYS + key < count
+            each, value = tl.load(keys, known[None, :], 0.0), tl.load(values, known[:, None], 0.0)
+            weight = tl.where(known[None, :], tl.exp2(tl.dot(query, each)), 0.0)
+            total += tl.sum(weight, 1)
+            result = tl.dot(weight.to(value.dtype), value, result)
+        tl.store(attended + place, (result / total[:, None]).to(attended.dtype.element_ty), inside)
+
+
+def factor(width: int) -> float:
+    """What queries are to be multiplied by for `attend`: the scale of the scores, to the base 2."""
+    return math.log2(math.e) / math.sqrt(width)
+
+
+def largest_score(query: nn.Module, key: nn.Module) -> float:
+    """What no score to the base 2 exceeds, by the norms of queries and of keys; infinite without LayerNorms.
+
+    A normed head has at most the length ``sqrt(width)`` before the weights. Rotary positions turn channel i of the
+    first quarter with that of the second, and so with the third and the fourth: lengths of those pairs stay.
+    """
+    if not isinstance(query, nn.LayerNorm) or not isinstance(key, nn.LayerNorm):
+        return math.inf
+    width = query.weight.numel()
+    pairs = [
+        part.detach().double().unflatten(0, (2, 2, -1)) for part in (query.weight, query.bias, key.weight, key.bias)
+    ]
+    query_weight, key_weight = (part.abs().amax(1) for part in pairs[::2])
+    query_bias, key_bias = (part.norm(dim=1) for part in pairs[1::2])
+    product = width * (query_weight * key_weight).max() + (query_bias * key_bias).sum()
+    product += math.sqrt(width) * ((query_weight * key_bias).norm() + (key_weight * query_bias).norm())
+    return product.item() * factor(width)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """See `recon.networks.layers.transformer.attend`; no score may exceed `LARGEST`.
+
+    Args:
+        query: ``[B, N, heads, head_width]``, multiplied by `factor` already; contiguous.
+        key: the same shape; contiguous.
+        value: the same shape; the heads of a token are contiguous, and tokens evenly spaced.
+    """
+    batch, count, heads, width = query.shape
+    if not fused.compiled(query):
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        attended = functional.scaled_dot_product_attention(query, key, value, scale=math.log(2))
+        return attended.transpose(1, 2).flatten(2)
+    attended = torch.empty_like(query)
+    with torch.cuda.device_of(query):
+        _attend[(triton.cdiv(count, ROWS), batch * heads)](
+            query, key, value, attended, count, value.stride(1),
+            HEADS=heads, WIDTH=width, ROWS=ROWS, KEYS=KEYS, num_warps=4, num_stages=3,
+        )  # fmt: skip
+    return attended.flatten(2)
