@@ -134,6 +134,8 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
         fresh = Job(visit.session, visit.model, views, media.notes, visit.options)
         if fresh.start():
             visit.job = fresh
+        elif not visit.working:
+            raise InputError("Points are being followed: wait for the end of that, or cancel it, then reconstruct.")
         async for updates in follow(visit):
             yield updates
 

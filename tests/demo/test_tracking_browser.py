@@ -103,6 +103,8 @@ def test_following_can_be_cancelled_also_after_a_reload(page: Page) -> None:
     click(page, 0.4, 0.4)
     page.click("#follow")
     expect(page.locator("#track-status .busy")).to_contain_text("Looking closely")
+    page.click("#run")
+    expect(page.locator("#status .failed")).to_contain_text("being followed")
     page.reload()
     tab(page, "Tracks")
     page.click("#track-cancel")
