@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import viser
 from viser import LineSegmentsHandle, PointCloudHandle
+
+from demo.grid import Grid
+from demo.trails import colours_of
+from recon.filters import Filters, static_keep
+from recon.scene import Frame, Tracks
 
 MAXIMUM_VERTICES = 20_000  # of more, only every so-many-th track is drawn: filters send all lines anew
 THICKNESS = 2.5  # pixels
@@ -22,7 +27,7 @@ class Lines:
         self._parent = server.scene.add_frame("/tracks", show_axes=False)
         self._lines: LineSegmentsHandle | None = None
         self._dots: PointCloudHandle | None = None
-        self._drawn: np.ndarray | None = None
+        self._drawn: np.ndarray | None = None  # of the vertices in ``_points [F,N,3]``, those in sight
         self.clear()
 
     @property
@@ -36,23 +41,24 @@ class Lines:
 
     def clear(self) -> None:
         """Show no lines."""
-        self.set(np.zeros((0, 0, 3)), np.zeros((0, 3)), np.zeros((0, 0), int), np.zeros((0, 3), np.uint8))
+        self._points, self._levels = np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), int)
+        self._colours, self._drawn = np.zeros((0, 3), np.uint8), None
         self.show(0, None)
 
-    def set(self, points: np.ndarray, centres: np.ndarray, levels: np.ndarray, colours: np.ndarray) -> None:
-        """Take other tracks; they are drawn by `show`.
-
-        Args:
-            points: ``[F,N,3]`` in viewer coordinates, not finite where unknown.
-            centres: ``[F,3]`` of the cameras that saw them.
-            levels: ``[F,N] int``, of the point's confidence; -1 for one that is never shown.
-            colours: ``[N,3] uint8``.
-        """
-        every = max(1, -(-levels.size // MAXIMUM_VERTICES))
-        lifted = (1 - LIFT) * points + LIFT * centres[:, None]
-        self._points, self._colours = lifted[:, ::every].astype(np.float32), colours[::every]
-        self._levels = np.where(np.isfinite(self._points).all(-1), levels[:, ::every], -1)
-        self._drawn = None
+    def set(self, tracks: Tracks, frames: Sequence[Frame], grid: Grid, filters: Filters) -> None:
+        """Take other tracks; `show` draws them. A vertex has the level of its pixel; one that is not seen, or whose
+        pixel the ``filters`` hide whatever its confidence, is never shown."""
+        tracks = tracks.chosen(np.arange(0, len(tracks.query), max(1, -(-tracks.visibility.size // MAXIMUM_VERTICES))))
+        points = grid.placement.point(tracks.positions(frames))
+        centres = grid.placement.point(np.stack([frame.camera.centre for frame in frames]))
+        self._points = ((1 - LIFT) * points + LIFT * centres[:, None]).astype(np.float32)
+        self._levels = np.full(tracks.visibility.shape, -1)
+        visible = tracks.seen() & np.isfinite(points).all(-1)
+        for level, frame, pixels, which in zip(self._levels, frames, tracks.pixels, visible, strict=True):
+            x, y = pixels[which].astype(int).T
+            kept = static_keep(frame, filters)[y, x]
+            level[which] = np.where(kept, grid.level(frame.confidence[y, x]).astype(int), -1)
+        self._colours, self._drawn = colours_of(tracks, frames), None
 
     def show(self, lowest: int, frames: Collection[int] | None) -> None:
         """Draw the vertices of at least the level ``lowest`` that lie in ``frames``; None for all."""

@@ -29,7 +29,6 @@ from demo.flight import Flights
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
 from demo.placement import Eye, eye_of_camera, footprint, frustum_depth, home, place
-from demo.trails import colours_of
 from recon.filters import Filters, static_keep
 from recon.scene import Frame, Scene
 
@@ -179,6 +178,14 @@ class Viewer:
             self._draw_tracks()
         self._server.flush()
 
+    def _draw_tracks(self) -> None:
+        tracks, frames = self._scene.tracks, self._scene.frames
+        if self._grid is None or tracks is None or len(tracks.pixels) != len(frames):
+            self._lines.clear()
+        else:
+            self._lines.set(tracks, frames, self._grid, self._filters)
+            self._lines.show(self._lowest, self._filters.frames)
+
     def set_tracks_visible(self, visible: bool) -> None:
         """Show or hide all tracks."""
         with self._lock:
@@ -275,24 +282,6 @@ class Viewer:
             return _frame_colour(index)
         value = np.array([[round(255 * level / max(1, len(self._levels) - 1))]], np.uint8)
         return cv2.applyColorMap(value, cv2.COLORMAP_VIRIDIS)[0, 0, ::-1].copy()
-
-    # --- tracks ------------------------------------------------------------------------------------------------------
-
-    def _draw_tracks(self) -> None:
-        """A vertex has the level of its pixel; one whose pixel is not drawn has none."""
-        grid, tracks, frames = self._grid, self._scene.tracks, self._scene.frames
-        if grid is None or tracks is None or len(tracks.pixels) != len(frames):
-            self._lines.clear()
-            return
-        levels = np.full(tracks.visibility.shape, -1)
-        for level, frame, pixels, seen in zip(levels, frames, tracks.pixels, tracks.seen(), strict=True):
-            x, y = pixels[seen].clip(0, np.array(frame.size) - 1).astype(int).T  # those outside have no position
-            kept = static_keep(frame, self._filters)[y, x]
-            level[seen] = np.where(kept, grid.level(frame.confidence[y, x]).astype(int), -1)
-        points = grid.placement.point(tracks.positions(frames))
-        centres = grid.placement.point(np.stack([frame.camera.centre for frame in frames]))
-        self._lines.set(points, centres, levels, colours_of(tracks, frames))
-        self._lines.show(self._lowest, self._filters.frames)
 
     # --- cameras -----------------------------------------------------------------------------------------------------
 
