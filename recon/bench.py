@@ -11,11 +11,12 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from recon.assets import ASSETS
 from recon.errors import InputError
 from recon.media import natural_key, read
 from recon.models import Options
+
+Done = TypeVar("Done")
 
 EXAMPLES = ASSETS / "examples"
 _PIXELS = 12_000_000
@@ -94,7 +97,7 @@ def bench(request: Request, counts: Sequence[int], folder: Path | None = None) -
             if len(photos) < most:
                 raise InputError(f"{folder} holds {len(photos)} photos; {most} are needed, or a smaller --frames.")
         for count in counts:
-            yield _in_its_own_process(request, photos[:count])
+            yield apart(f"over {count} photos", measure, request, photos[:count])
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -152,7 +155,7 @@ def measure(request: Request, photos: Sequence[Path]) -> Result:
         first_points=statistics.median(run.first_points for run in runs),
         whole=statistics.median(run.whole for run in runs),
         memory=peak_memory(),
-        device=_device(request.device),
+        device=device_in_words(request.device),
     )
 
 
@@ -192,10 +195,20 @@ def peak_memory() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
+def apart(what: str, work: Callable[..., Done], *arguments: Any) -> Done:
+    """Do ``work`` in a process of its own, whose memory is its own.
+
+    Args:
+        what: the run that this is, for a complaint.
+        work: a function of a module; it and its arguments and value go from process to process.
+        arguments: of ``work``.
+
+    Raises:
+        InputError: that ``work`` raised, or the process ended without an answer.
+    """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, request, photos), daemon=True)
+    process = context.Process(target=_answer, args=(sender, work, arguments), daemon=True)
     # Ctrl-C reaches both processes. The child inherits to ignore it; the parent ends the child.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
@@ -206,7 +219,7 @@ def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
         process.join()
     except EOFError as error:
         process.join()
-        raise InputError(f"The run over {len(photos)} photos ended early (exit code {process.exitcode}).") from error
+        raise InputError(f"The run {what} ended early (exit code {process.exitcode}).") from error
     finally:
         process.kill()
         process.join()
@@ -215,9 +228,9 @@ def _in_its_own_process(request: Request, photos: Sequence[Path]) -> Result:
     return answer
 
 
-def _answer(sender: Connection, request: Request, photos: Sequence[Path]) -> None:
+def _answer(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        sender.send(measure(request, photos))
+        sender.send(work(*arguments))
     except InputError as error:
         sender.send(error)
 
@@ -257,7 +270,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _device(device: str | None) -> str:
+def device_in_words(device: str | None) -> str:
+    """Of a torch device, or None for the one that is taken by itself."""
     if device == "cpu" or not torch.cuda.is_available():
         return "CPU"
     return torch.cuda.get_device_name(device)

@@ -19,8 +19,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -160,7 +161,8 @@ def _add_bench(commands: Any) -> None:
     command = commands.add_parser(
         "bench",
         help="measure seconds by stage and peak memory",
-        description="Measure seconds by stage and peak memory, and print them as a Markdown table.",
+        description="Measure seconds by stage and peak memory of whole runs, or, with --size, the network alone; print "
+        "a Markdown table.",
     )
     command.add_argument(
         "photos", nargs="?", type=Path, metavar="FOLDER",
@@ -170,6 +172,11 @@ def _add_bench(commands: Any) -> None:
         "--frames", type=_counts, default=[1, 2, 4, 8, 16], metavar="N,N,...", help="numbers of photos (1,2,4,8,16)"
     )
     command.add_argument("--repeat", type=_positive, default=5, metavar="N", help="take the median of N runs (5)")
+    command.add_argument(
+        "--size", type=_size, metavar="HEIGHTxWIDTH",
+        help="measure the network alone, from pictures of this size on the device to all maps, and its distance from "
+        "float32 (vggt; stand-in weights where none are at hand)",
+    )  # fmt: skip
     _add_model_arguments(command)
     command.set_defaults(run=_bench)
 
@@ -207,6 +214,11 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
     return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    return _positive(height), _positive(width)
 
 
 def _counts(text: str) -> list[int]:
@@ -377,13 +389,39 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.size is not None:
+        return _bench_network(arguments)
     from recon import bench  # brings torch, which most commands need later or not at all
 
     request = bench.Request(arguments.model, arguments.device, arguments.weights, _options(arguments), arguments.repeat)
-    with ProgressBar(sys.stderr) as bar, closing(bench.bench(request, arguments.frames, arguments.photos)) as progress:
-        results = []
-        for index, count in enumerate(arguments.frames):
-            bar.show(f"Measuring with {count} of {max(arguments.frames)} photos", index / len(arguments.frames))
-            results.append(next(progress))
-    print(bench.as_table(results))
+    progress = bench.bench(request, arguments.frames, arguments.photos)
+    return _measured(progress, arguments.frames, "photos", bench.as_table)
+
+
+def _bench_network(arguments: argparse.Namespace) -> int:
+    from recon import bench_network
+
+    if arguments.photos is not None:
+        raise InputError("--size measures the network on pictures of its own: leave the folder out.")
+    height, width = arguments.size
+    request = bench_network.Request(
+        arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat
+    )
+    progress = bench_network.measure_network(request, arguments.frames)
+    return _measured(progress, arguments.frames, "pictures", partial(bench_network.as_table, request))
+
+
+def _measured(
+    progress: Generator[Any, None, None], counts: Sequence[int], what: str, as_table: Callable[[Sequence[Any]], str]
+) -> int:
+    """Print what is measured, and what was until then if something ends it early."""
+    results: list[Any] = []
+    try:
+        with ProgressBar(sys.stderr) as bar, closing(progress):
+            for index, count in enumerate(counts):
+                bar.show(f"Measuring with {count} of {max(counts)} {what}", index / len(counts))
+                results.append(next(progress))
+    finally:
+        if results:
+            print(as_table(results))
     return 0

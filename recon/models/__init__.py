@@ -84,7 +84,7 @@ def plan(name: str, views: Sequence[View], device: str | None = None, options: O
         InputError: no model of that name, or no views.
     """
     card = card_of(name)
-    return _class(card).predict(card, views, _device(device).type, options)
+    return _class(card).predict(card, views, device_of(device).type, options)
 
 
 def load(
@@ -106,7 +106,7 @@ def load(
             the network.
     """
     card = card_of(name)
-    chosen = _device(device)
+    chosen = device_of(device)
     path = None if weights is None else Path(weights)
     if path is None and card.repository is not None:
         from recon import hub  # here, since most runs need no network
@@ -131,7 +131,12 @@ def _class(card: Card) -> type[Model]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _device(wanted: str | None) -> torch.device:
+def device_of(wanted: str | None) -> torch.device:
+    """The torch device of that name; None takes CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: there is no such device.
+    """
     import torch  # here, since the page must open before those seconds are spent
 
     chosen = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -142,4 +147,4 @@ def _device(wanted: str | None) -> torch.device:
     return torch.device(chosen)
 
 
-__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "card_of", "load", "plan"]
+__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "card_of", "device_of", "load", "plan"]

@@ -1,0 +1,293 @@
+"""How long a network alone takes, how much memory, and how far from float32 it is: pictures on the device to all maps.
+
+Weights that nobody has at hand can be stood in for: neither time nor memory depends on what they are.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+import zlib
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recon import bench, checkpoint, hub
+from recon.errors import InputError
+from recon.models import card_of, device_of, memory
+from recon.models.vggt_plan import CHUNKS
+from recon.networks.acceleration import accelerate
+from recon.networks.vggt import VGGT, Prediction, read_configuration
+
+MODELS = ("vggt", "vggt-commercial")
+OUTPUTS = ("pose", "depth", "depth confidence", "points", "points confidence")
+YARDSTICK = 20  # frames up to which float32 is run too
+WARMING = 2  # calls before those timed: the first compiles kernels, the second records the launches of short runs
+LONG = 20.0  # seconds of a call after which no further one is made: what is done once fades beside it
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        model: one of `MODELS`.
+        height: of the pictures, in pixels.
+        width: of the pictures, in pixels.
+        device: a torch device, or None.
+        weights: a checkpoint; None takes the one in the Hub's cache, or stand-ins where there is none.
+        repeat: how many calls to take the median of.
+    """
+
+    model: str
+    height: int
+    width: int
+    device: str | None = None
+    weights: Path | None = None
+    repeat: int = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A function called again and again.
+
+    Attributes:
+        seconds: median of the calls.
+        memory: at the peak in bytes: of all tensors on a GPU, else of the process.
+        warm: seconds of the calls before those.
+        calls: how many the median is of.
+    """
+
+    seconds: float
+    memory: int
+    warm: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The network over one number of pictures.
+
+    Attributes:
+        frames: number of pictures.
+        measured: time and memory, weights included.
+        deviation: from float32 by output, relative L2; empty where the network is in float32 itself or float32 was not
+            run.
+        stand_in: whether the weights were stand-ins.
+        device: what the network ran on, in words.
+    """
+
+    frames: int
+    measured: Measured
+    stand_in: bool
+    device: str
+    deviation: dict[str, float] = field(default_factory=dict)
+
+
+def measure_network(request: Request, counts: Sequence[int]) -> Generator[Result, None, None]:
+    """Measure the network over each of ``counts`` pictures, each in a process of its own.
+
+    Raises:
+        InputError: no network is measured alone for this model, weights that cannot be read, a size that the network
+            cannot take, or one that memory does not suffice for.
+    """
+    if request.model not in MODELS:
+        raise InputError(f"The network of '{request.model}' is not measured alone; leave --size out.")
+    for count in counts:
+        yield bench.apart(f"over {count} pictures", run, request, count)
+
+
+def run(request: Request, count: int) -> Result:
+    """Measure the network over ``count`` pictures in this process, whose memory so far counts on the CPU.
+
+    Raises:
+        InputError: see `measure_network`.
+    """
+    device = device_of(request.device)
+    path = request.weights or hub.cached(card_of(request.model))
+    chunk = CHUNKS.get(device.type, CHUNKS["cpu"])[0]
+    try:
+        pictures = stand_in_pictures(count, request.height, request.width, device)
+        network = load(path, device)
+        exact: dict[str, Tensor] = {}
+        if device.type == "cuda" and count <= YARDSTICK:
+            exact = yardstick(network.to(device), pictures, chunk)
+        network = accelerate(network, device)
+        memory.release(device)
+        with torch.inference_mode():
+            measured = measure(lambda: network(pictures, chunk=chunk), request.repeat, device)
+            deviation = deviations(network(pictures, chunk=chunk), exact) if exact else {}
+    except Exception as error:
+        if not memory.is_refusal(error):
+            raise
+        raise InputError(f"There is not enough memory for {count} pictures; measure fewer or smaller ones.") from error
+    return Result(count, measured, path is None, bench.device_in_words(request.device), deviation)
+
+
+def load(path: Path | None, device: torch.device) -> VGGT:
+    """The network in float32 with the weights of a checkpoint, on the CPU; or with stand-ins, on ``device``."""
+    configuration = read_configuration({} if path is None else checkpoint.read_json_beside(path))
+    with torch.device("meta"):
+        network = VGGT(configuration)
+    if path is None:
+        fill_in(network.to_empty(device=device))
+    else:
+        checkpoint.fill(network, checkpoint.read_state(path), path.name)
+    return network.eval().requires_grad_(False)
+
+
+def measure(function: Callable[[], object], repeat: int, device: torch.device) -> Measured:
+    """Call ``function`` until it is warm, then ``repeat`` times more; what a call returns is dropped before the next.
+
+    A function that takes `LONG` is called once.
+    """
+
+    def call() -> float:
+        start = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    warming: list[float] = []
+    while len(warming) < WARMING and sum(warming) < LONG:
+        warming.append(call())
+    timed = [call() for _ in range(repeat)] if sum(warming) < LONG else warming[-1:]
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else bench.peak_memory()
+    return Measured(statistics.median(timed), peak, sum(warming), len(timed))
+
+
+# --- deviation from float32 ------------------------------------------------------------------------------------------
+
+
+def yardstick(network: VGGT, pictures: Tensor, chunk: int) -> dict[str, Tensor]:
+    """What the network says in float32, its products in float32 too, brought to the CPU; none if memory is refused."""
+    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.inference_mode():
+            return {name: value.cpu() for name, value in by_name(network(pictures, chunk=chunk)).items()}
+    except Exception as error:
+        if not memory.is_refusal(error):
+            raise
+        return {}
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
+
+
+def by_name(prediction: Prediction) -> dict[str, Tensor]:
+    """The outputs of `OUTPUTS` that there are; the pose is that of the last iteration."""
+    values = (
+        prediction.cameras[-1] if prediction.cameras else None,
+        prediction.depth,
+        prediction.depth_confidence,
+        prediction.points,
+        prediction.points_confidence,
+    )
+    return {name: value for name, value in zip(OUTPUTS, values, strict=True) if value is not None}
+
+
+def deviations(prediction: Prediction, exact: dict[str, Tensor]) -> dict[str, float]:
+    """Relative L2 of each output from the exact one."""
+    return {name: relative(value.cpu(), exact[name]) for name, value in by_name(prediction).items()}
+
+
+def relative(value: Tensor, exact: Tensor) -> float:
+    """``|value - exact| / |exact|``."""
+    return ((value.double() - exact.double()).norm() / exact.double().norm()).item()
+
+
+# --- stand-ins -------------------------------------------------------------------------------------------------------
+
+
+def stand_in_pictures(count: int, height: int, width: int, device: torch.device) -> Tensor:
+    """``[1,count,3,height,width]`` in 0..1: blots with grain, others in each picture."""
+    random = torch.Generator(device).manual_seed(count)
+    pictures = torch.empty(count, 3, height, width, device=device)
+    for picture in pictures.split(16):
+        blots = torch.rand(len(picture), 3, 12, 18, generator=random, device=device)
+        grain = torch.randn(picture.shape, generator=random, device=device)
+        smooth = functional.interpolate(blots, size=(height, width), mode="bicubic")
+        picture.copy_((smooth + 0.05 * grain).clamp_(0, 1))
+    return pictures[None]
+
+
+def fill_in(network: VGGT, seed: int = 0) -> None:
+    """Give a network weights that keep what flows through it in range: normal numbers, drawn where the weights are.
+
+    Those of a key are the same whenever they are drawn on the same kind of device.
+    """
+    with torch.no_grad():
+        for name, weight in network.state_dict().items():
+            mean, deviation = moments(name, tuple(weight.shape))
+            random = torch.Generator(weight.device).manual_seed(zlib.crc32(name.encode()) + seed)
+            weight.normal_(mean, deviation, generator=random)
+
+
+def moments(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Mean and standard deviation of the weights of a key, by what they are for."""
+    last = name.rpartition(".")[2]
+    if not last.endswith("weight"):
+        if name.endswith("pose_branch.fc2.bias"):
+            return 0.25, 0.05  # four iterations add up to fields of view of about 1 radian
+        if name.endswith("flow_head.bias"):
+            return 0.0, 0.005
+        if last == "gamma":
+            return 0.5, 0.1
+        return 0.0, 0.5 if len(shape) > 1 else 0.05  # learned tokens and positions; biases
+    if len(shape) == 1:
+        return 1.0, 0.1  # of a norm
+    inputs = shape[0] if "resize_layers.0." in name or "resize_layers.1." in name else math.prod(shape[1:])
+    return 0.0, gain(name) / math.sqrt(inputs)
+
+
+def gain(name: str) -> float:
+    """What a matrix or convolution makes of unit deviation."""
+    if name.endswith("flow_head.weight"):
+        return 0.02  # points stay about where they are: the tracker turns pixels into phases
+    if name.endswith("output_conv2.2.weight"):
+        return 0.2  # exponentials of it are taken
+    if name.endswith("pose_branch.fc2.weight"):
+        return 0.25
+    if "resize_layers.0." in name or "resize_layers.1." in name:
+        return 1.2
+    return 1.1 if any(part in name for part in ("projects.", "resize_layers.", "scratch.")) else 0.8
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def as_table(request: Request, results: Sequence[Result]) -> str:
+    """A Markdown table, one number of pictures a row, with what it is of around it."""
+    outputs = [name for name in OUTPUTS if any(name in result.deviation for result in results)]
+    names = ["frames", "time", "peak memory", "first calls", *outputs]
+    lines = [f"| {' | '.join(names)} |", "| " + " | ".join(["---:"] * len(names)) + " |"]
+    for result in results:
+        measured = result.measured
+        cells = [
+            str(result.frames),
+            f"{1000 * measured.seconds:.1f} ms",
+            f"{measured.memory / 1e9:.2f} GB",
+            f"{measured.warm:.2f} s",
+            *(f"{result.deviation[name]:.1e}" if name in result.deviation else "" for name in outputs),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    calls = max(result.measured.calls for result in results)
+    about = (
+        f"Pictures of {request.height} x {request.width} (height x width) on the device to cameras, depth, points and "
+        f"confidence; median of {calls} call{'s' if calls > 1 else ''}, of one where it takes longer than {LONG:.0f} s."
+    )
+    if outputs:
+        about += " Right of the first calls: relative L2 distance from the same network in float32."
+    above = []
+    if any(result.stand_in for result in results):
+        above = ["Stand-in weights: time and memory are those of the published checkpoint.", ""]
+    return "\n".join([*above, *lines, "", about, f"{results[0].device}; {bench.machine()}."])
