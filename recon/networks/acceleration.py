@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recon.networks.layers import bounded_attention, fused
 from recon.networks.layers.dpt import Dpt
+from recon.networks.layers.tables import witnessed
 from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary, attend
 from recon.networks.vggt import VGGT, Features, Prediction
 
@@ -30,7 +32,7 @@ ATTENTION = [
     SDPBackend.MATH,
 ]
 ROWS = 1 << 16  # tokens that a block's matrix products take at a time: enough to fill a GPU, few enough to save memory
-GRAPH_TOKENS = 8192  # up to here launching the kernels takes longer than running them
+GRAPH_TOKENS = 1 << 14  # up to here launching the kernels takes longer than running them
 GRAPHS = 4  # kept at a time
 
 
@@ -68,13 +70,13 @@ class Accelerated(VGGT):
 
     Args:
         network: gives its parts away.
-        dtype: of the matrices of the aggregator's blocks, and of what they multiply.
+        dtype: of the matrices of the aggregator's blocks, and of what they multiply, where float16 cannot hold it.
         bounded: use `bounded_attention` in those blocks whose weights allow it.
         dense: precision of the dense heads' convolutions but for the last.
     """
 
     def __init__(
-        self, network: VGGT, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float32
+        self, network: VGGT, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float16
     ) -> None:
         nn.Module.__init__(self)
         self.configuration = network.configuration
@@ -84,6 +86,11 @@ class Accelerated(VGGT):
                 blocks[index] = FusedBlock(block, dtype, bounded)  # type: ignore[arg-type]
         self.camera_head, self.track_head = network.camera_head, network.track_head
         self.depth_head, self.point_head = network.depth_head, network.point_head
+        if self.camera_head is not None:
+            for index, block in enumerate(self.camera_head.trunk):
+                # Else in float32: bfloat16 would show in the cameras.
+                if dtype == torch.bfloat16 and fits_float16(block):  # type: ignore[arg-type]
+                    self.camera_head.trunk[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
         for head in (self.depth_head, self.point_head):
             if head is not None:
                 lighten(head, dense)
@@ -119,54 +126,44 @@ class Accelerated(VGGT):
 class FusedBlock(Block):
     """`Block` with matrices of a precision of their own, and one pass over memory for all that stands between them.
 
+    Where `fits_float16` they are in float16, whose steps are an eighth of bfloat16's, else as they are told to be.
+
     Args:
         block: gives its parts away.
-        dtype: of the matrices.
+        dtype: of the matrices that float16 may not hold.
         bounded: see `Accelerated`.
     """
 
     def __init__(self, block: Block, dtype: torch.dtype, bounded: bool) -> None:
         nn.Module.__init__(self)
-        self.dtype = dtype
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
         self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
+        self.dtype = torch.float16 if dtype == torch.bfloat16 and fits_float16(block) else dtype
         for matrix in (self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2):
-            matrix.to(dtype)
+            matrix.to(self.dtype)
         width = self.attn.proj.in_features // self.attn.heads
         score = bounded_attention.largest_score(self.attn.q_norm, self.attn.k_norm)
         self.bounded = bounded and width == 64 and score < bounded_attention.LARGEST
         self.factor = bounded_attention.factor(width) if self.bounded else 1.0
+        self.values = dtype if self.bounded else self.dtype  # precision of what the attention weighs
 
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
-        """See `Block.project`; ``rotary`` holds the angles of ``N`` tokens, or of fewer that repeat."""
+        """See `Block.project`; ``rotary`` as in `Block.forward`."""
         parts = tokens.split(max(1, ROWS // tokens.shape[1]))
-        if len(parts) == 1:
-            query, key, value = self._heads(tokens)
-            return (
-                self._turned(query, self.attn.q_norm, rotary, self.factor),
-                self._turned(key, self.attn.k_norm, rotary),
-                value,
-            )
+        if len(parts) == 1 and rotary is None and isinstance(self.attn.q_norm, nn.Identity):
+            query, key, value = self._packed(tokens).unbind(2)
+            return query, key, value
         shape = (*tokens.shape[:2], self.attn.heads, tokens.shape[2] // self.attn.heads)
-        query, key, value = (torch.empty(shape, dtype=self.dtype, device=tokens.device) for _ in range(3))
-        size = len(parts[0])
-        for part, *rows in zip(parts, query.split(size), key.split(size), value.split(size), strict=True):
-            new_query, new_key, new_value = self._heads(part)
-            rows[0].copy_(self._turned(new_query, self.attn.q_norm, rotary, self.factor))
-            rows[1].copy_(self._turned(new_key, self.attn.k_norm, rotary))
-            rows[2].copy_(new_value)
-        return query, key, value
+        heads = [
+            torch.empty(shape, dtype=dtype, device=tokens.device) for dtype in (self.dtype, self.dtype, self.values)
+        ]
+        norms = self.attn.q_norm, self.attn.k_norm
+        for part, *rows in zip(parts, *(each.split(len(parts[0])) for each in heads), strict=True):
+            fused.norm_rotate(self._packed(part), norms, rotary, self.factor, (rows[0], rows[1], rows[2]))
+        return heads[0], heads[1], heads[2]
 
-    def _heads(self, tokens: Tensor) -> Heads:
-        packed = self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype))
-        query, key, value = packed.unflatten(-1, (3, self.attn.heads, -1)).unbind(-3)
-        return query, key, value
-
-    @staticmethod
-    def _turned(heads: Tensor, norm: nn.Module, rotary: Rotary | None, factor: float = 1.0) -> Tensor:
-        if isinstance(norm, nn.Identity) and rotary is None:
-            return heads
-        return fused.norm_rotate(heads, norm, rotary, factor)
+    def _packed(self, tokens: Tensor) -> Tensor:
+        return self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype)).unflatten(-1, (3, self.attn.heads, -1))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Block.attend`."""
@@ -181,6 +178,30 @@ class FusedBlock(Block):
             hidden = self.mlp.act(self.mlp.fc1(normed))
             fused.add_(after, self.mlp.fc2(hidden), gamma(self.ls2))
         return total
+
+
+def fits_float16(block: Block) -> bool:
+    """Whether float16 holds all that a block makes of any tokens, by its weights alone.
+
+    What LayerNorm gives has at most the length ``sqrt(channels)`` before its weights, which bounds every row of the
+    matrices that read it (Cauchy and Schwarz). An attended value lies between the values, and GELU makes nothing
+    longer, which bounds the rows of the other two matrices.
+    """
+
+    def reach(matrix: nn.Linear, norm: nn.LayerNorm) -> Tensor:
+        length = norm.weight.numel() ** 0.5 * (matrix.weight * norm.weight).norm(dim=1)
+        return length + functional.linear(norm.bias, matrix.weight, matrix.bias).abs()
+
+    def then(matrix: nn.Linear, before: Tensor) -> Tensor:
+        return matrix.weight.norm(dim=1) * before.norm() + matrix.bias.abs()
+
+    heads, hidden = reach(block.attn.qkv, block.norm1), reach(block.mlp.fc1, block.norm2)
+    made = [heads, then(block.attn.proj, heads.chunk(3)[2]), hidden, then(block.mlp.fc2, hidden)]
+    norms = (block.norm1, block.norm2, block.attn.q_norm, block.attn.k_norm)
+    for norm in norms:
+        if isinstance(norm, nn.LayerNorm):  # turning by rotary positions adds a factor of sqrt(2) at most
+            made.append(norm.weight.numel() ** 0.5 * norm.weight.abs() + norm.bias.abs())
+    return all(part.max().item() < torch.finfo(torch.float16).max / 2 for part in made)
 
 
 def lighten(head: Dpt, dtype: torch.dtype) -> None:
@@ -209,7 +230,7 @@ class Graph:
     def __init__(self, function: Callable[[Tensor], Prediction], images: Tensor) -> None:
         self._images = images.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with witnessed() as self._tables, torch.cuda.graph(self._graph):
             self._prediction = function(self._images)
 
     def __call__(self, images: Tensor) -> Prediction:

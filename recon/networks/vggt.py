@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from recon.networks.layers.camera_head import CameraHead
 from recon.networks.layers.dpt import Dpt
 from recon.networks.layers.pose_encoding import decode_cameras, encode_cameras
 from recon.networks.layers.rotary import grid_positions, rotary_angles
+from recon.networks.layers.tables import table
 from recon.networks.layers.tracker import Tracker, Tracking, joined
 from recon.networks.layers.transformer import Block, Rotary
 from recon.networks.layers.vision_transformer import VisionTransformer
@@ -410,16 +410,14 @@ def slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-@lru_cache(maxsize=64)
+@table(64)
 def view_angles(rows: int, columns: int, special: int, head_width: int, base: float, device: torch.device) -> Rotary:
     """Rotary angles of the tokens of a view of that many patches, made once for each size and device."""
-    with torch.inference_mode(False):
-        return rotary_angles(grid_positions(rows, columns, special, device), head_width, base)
+    return rotary_angles(grid_positions(rows, columns, special, device), head_width, base)
 
 
-@lru_cache(maxsize=8)
+@table(8)
 def picture_moments(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation ``[3,1,1]`` of pictures on a device."""
-    with torch.inference_mode(False):
-        mean, deviation = torch.tensor([MEAN, DEVIATION])[..., None, None].to(device)
-        return mean, deviation
+    mean, deviation = torch.tensor([MEAN, DEVIATION])[..., None, None].to(device)
+    return mean, deviation

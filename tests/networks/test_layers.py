@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from recon.networks.layers.convolution import ResidualUnit
-from recon.networks.layers.dpt import Dpt, add_positions
+from recon.networks.layers.dpt import Dpt, positions
 from recon.networks.layers.rotary import grid_positions, rotary_angles, rotate
 from recon.networks.layers.transformer import Attention, Block
 
@@ -81,7 +81,7 @@ def test_a_dense_head_gives_the_size_of_the_image_or_a_part_of_it():
 
 
 def test_positions_tell_all_pixels_of_a_map_apart():
-    maps = add_positions(torch.zeros(1, 16, 5, 7), aspect=1.4)
+    maps = positions(1.4, 5, 7, 16, torch.float32, torch.device("cpu"))
     codes = maps[0].flatten(1).T
     assert torch.cdist(codes, codes)[~torch.eye(35, dtype=torch.bool)].min() > 1e-3
     torch.testing.assert_close(maps[:, :8, 0], maps[:, :8, 4])  # the first half of the channels does not tell y

@@ -17,7 +17,8 @@ from torch.nn import functional
 from recon.networks.layers import fused
 
 LARGEST = 80.0  # of a score to the base 2: leaves 2 ** 47 for the number of keys and the size of values
-ROWS, KEYS = 128, 64  # queries and keys of a step
+KEYS = 64  # of a step
+FEW = 16384  # tokens; up to here steps of fewer queries fill the GPU better
 
 if fused.AVAILABLE:
     import triton
@@ -25,7 +26,7 @@ if fused.AVAILABLE:
 
     @triton.jit
     def _attend(
-        queries, keys, values, attended, count, value_stride,
+        queries, keys, values, attended, count,
         HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
     ):  # fmt: skip
         stride: tl.constexpr = HEADS * WIDTH
@@ -36,7 +37,7 @@ if fused.AVAILABLE:
         place = (start + row[:, None]) * stride + head + channel[None, :]
         query = tl.load(queries + place, inside, 0.0)
         keys += start * stride + head + key[None, :] * stride + channel[:, None]
-        values += start * value_stride + head + key[:, None] * value_stride + channel[None, :]
+        values += start * stride + head + key[:, None] * stride + channel[None, :]
         total = tl.zeros([ROWS], tl.float32)
         result = tl.zeros([ROWS, WIDTH], tl.float32)
         whole = count // KEYS
@@ -46,7 +47,7 @@ if fused.AVAILABLE:
             total += tl.sum(weight, 1)
             result = tl.dot(weight.to(value.dtype), value, result)
             keys += KEYS * stride
-            values += KEYS * value_stride
+            values += KEYS * stride
         if whole * KEYS < count:
             known = whole * KEYS + key < count
             each, value = tl.load(keys, known[None, :], 0.0), tl.load(values, known[:, None], 0.0)
@@ -86,17 +87,19 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Args:
         query: ``[B, N, heads, head_width]``, multiplied by `factor` already; contiguous.
         key: the same shape; contiguous.
-        value: the same shape; the heads of a token are contiguous, and tokens evenly spaced.
+        value: the same shape; contiguous. In bfloat16 or float32, whose exponents sums of exponentials need; so are
+            the exponentials themselves. Queries and keys may be in any precision.
     """
     batch, count, heads, width = query.shape
     if not fused.compiled(query):
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        query, key, value = (part.transpose(1, 2).to(query.dtype) for part in (query, key, value))
         attended = functional.scaled_dot_product_attention(query, key, value, scale=math.log(2))
         return attended.transpose(1, 2).flatten(2)
     attended = torch.empty_like(query)
+    rows = 64 if batch * count <= FEW else 128
     with torch.cuda.device_of(query):
-        _attend[(triton.cdiv(count, ROWS), batch * heads)](
-            query, key, value, attended, count, value.stride(1),
-            HEADS=heads, WIDTH=width, ROWS=ROWS, KEYS=KEYS, num_warps=4, num_stages=3,
+        _attend[(triton.cdiv(count, rows), batch * heads)](
+            query, key, value, attended, count,
+            HEADS=heads, WIDTH=width, ROWS=rows, KEYS=KEYS, num_warps=4, num_stages=3,
         )  # fmt: skip
     return attended.flatten(2)

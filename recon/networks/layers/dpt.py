@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recon.networks.layers import fused
 from recon.networks.layers.convolution import ResidualUnit
+from recon.networks.layers.fused_maps import convolved, read_out, resized
 from recon.networks.layers.sincos import sincos_table
+from recon.networks.layers.tables import table
 
 
 class Dpt(nn.Module):
@@ -56,19 +60,19 @@ class Dpt(nn.Module):
     def forward(self, layers: Sequence[Tensor], height: int, width: int) -> Tensor:
         """Patch tokens ``[N, h * w, width]`` of four layers, for an image of that size, to ``[N,C,H',W']``."""
         aspect = width / height
-        rows = height // self.patch
+        rows, columns = height // self.patch, width // self.patch
         levels = []
         for tokens, project, resize in zip(layers, self.projects, self.resize_layers, strict=True):
-            normed = self.norm(tokens.to(self.norm.weight.dtype)).to(project.weight.dtype)
-            maps = project(normed.transpose(1, 2).unflatten(2, (rows, -1)))
-            if self.pos_embed:
-                maps = add_positions(maps, aspect)
-            levels.append(resize(maps))
+            weight = project.weight
+            normed = fused.norm(tokens.to(self.norm.weight.dtype), self.norm, weight.dtype)
+            maps = normed.transpose(1, 2).unflatten(2, (rows, columns))
+            added = [positions(aspect, rows, columns, len(weight), weight.dtype, weight.device)] * self.pos_embed
+            maps = convolved(project, maps, *added)
+            levels.append(maps if isinstance(resize, nn.Identity) else convolved(resize, maps))
         maps = self.scratch.fuse(levels)
-        maps = resized(maps, (height // self.down_ratio, width // self.down_ratio))
-        if self.pos_embed:
-            maps = add_positions(maps, aspect)
-        return self.scratch.finish(maps)
+        size, channels = (height // self.down_ratio, width // self.down_ratio), maps.shape[1]
+        codes = position_codes(aspect, *size, channels, maps.device) if self.pos_embed else None
+        return self.scratch.finish(resized(maps, size, self.scratch.output_conv1.bias, codes))
 
 
 class Scratch(nn.Module):
@@ -93,24 +97,24 @@ class Scratch(nn.Module):
             )
 
     def fuse(self, levels: Sequence[Tensor]) -> Tensor:
-        """Four maps, each half as fine as the one before, to one that is twice as fine as the first."""
-        level1, level2, level3, level4 = levels
-        level1, level2 = self.layer1_rn(level1), self.layer2_rn(level2)
-        level3, level4 = self.layer3_rn(level3), self.layer4_rn(level4)
+        """Four maps, each half as fine as the one before, to one that is twice as fine as the first.
+
+        The bias of ``output_conv1`` is left to be added.
+        """
+        convolutions = (self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn)
+        level1, level2, level3, level4 = (
+            convolved(convolution, level, relu=True) for convolution, level in zip(convolutions, levels, strict=True)
+        )
         maps = self.refinenet4(level4, size_of(level3))
         maps = self.refinenet3(maps, size_of(level2), level3)
         maps = self.refinenet2(maps, size_of(level1), level2)
         height, width = size_of(level1)
         maps = self.refinenet1(maps, (2 * height, 2 * width), level1)
-        return self.output_conv1(maps)
+        return functional.conv2d(maps, self.output_conv1.weight, padding=1)
 
     def finish(self, maps: Tensor) -> Tensor:
         """The last convolutions, if there are any, each in the precision of its weights."""
-        if isinstance(self.output_conv2, nn.Identity):
-            return maps
-        for layer in self.output_conv2:  # type: ignore[attr-defined]
-            maps = layer(maps.to(layer.weight.dtype) if isinstance(layer, nn.Conv2d) else maps)
-        return maps
+        return read_out(maps, self.output_conv2) if isinstance(self.output_conv2, nn.Sequential) else maps
 
 
 class Fusion(nn.Module):
@@ -124,11 +128,27 @@ class Fusion(nn.Module):
         self.out_conv = nn.Conv2d(features, features, 1)
 
     def forward(self, maps: Tensor, size: tuple[int, int], finer: Tensor | None = None) -> Tensor:
-        """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,*size]``."""
+        """To ``[N,C,*size]``.
+
+        Args:
+            maps: ``[N,C,H,W]``; without a finer level, what a ReLU gave.
+            size: height and width to get.
+            finer: level of the size of ``maps`` that a ReLU gave, or None.
+        """
         if finer is not None:
-            maps = maps + self.resConfUnit1(finer)
+            maps = refined(self.resConfUnit1, finer, maps, relu=True)
+        maps = functional.conv2d(refined(self.resConfUnit2, maps), self.out_conv.weight)
         # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
-        return resized(self.out_conv(self.resConfUnit2(maps)), size)
+        return resized(maps, size, self.out_conv.bias)
+
+
+def refined(unit: ResidualUnit, activated: Tensor, *added: Tensor, relu: bool = False) -> Tensor:
+    """``unit`` of maps whose ReLU is given, plus a map if there is one, then a ReLU if wanted.
+
+    Between the units of a head nothing but the ReLU of the maps is ever read.
+    """
+    hidden = convolved(unit.conv1, activated, relu=True)
+    return convolved(unit.conv2, hidden, activated, *added, relu=relu)
 
 
 def size_of(maps: Tensor) -> tuple[int, int]:
@@ -136,21 +156,24 @@ def size_of(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
 
 
-def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corner pixels onto corner pixels."""
-    return functional.interpolate(maps, size, mode="bilinear", align_corners=True)
+@table(32)
+def positions(
+    aspect: float, height: int, width: int, channels: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Fixed positions ``[1,C,H,W]``: `position_codes` of every pixel."""
+    x, y = position_codes(aspect, height, width, channels, device)
+    codes = [x.expand(height, -1, -1), y[:, None].expand(-1, width, -1)]
+    return torch.cat(codes, -1).to(dtype).permute(2, 0, 1)[None]
 
 
-def add_positions(maps: Tensor, aspect: float, scale: float = 0.1) -> Tensor:
-    """Fixed positions added to ``[N,C,H,W]`` in place: the first half of the channels tell x, the second y.
+def position_codes(
+    aspect: float, height: int, width: int, channels: int, device: torch.device, scale: float = 0.1
+) -> tuple[Tensor, Tensor]:
+    """Codes of the columns ``[W, C / 2]``, for the first half of the channels, and of the rows ``[H, C / 2]``.
 
     Seen from its middle, the image's half diagonal is 1, whatever the map's own aspect.
     """
-    channels, height, width = maps.shape[1:]
     diagonal = math.hypot(aspect, 1)
     right, bottom = aspect / diagonal * (width - 1) / width, 1 / diagonal * (height - 1) / height
-    x = scale * sincos_table(-right, right, width, channels // 2, 100.0, maps.device)
-    y = scale * sincos_table(-bottom, bottom, height, channels // 2, 100.0, maps.device)
-    maps[:, : channels // 2] += x.to(maps.dtype).T[:, None, :]
-    maps[:, channels // 2 :] += y.to(maps.dtype).T[:, :, None]
-    return maps
+    x = sincos_table(-right, right, width, channels // 2, 100.0, device, scale)
+    return x, sincos_table(-bottom, bottom, height, channels // 2, 100.0, device, scale)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recon.networks.layers.rotary import rotate
-from recon.networks.layers.transformer import Rotary
+from recon.networks.layers.transformer import Heads, Rotary
 
 AVAILABLE = importlib.util.find_spec("triton") is not None  # not on Windows, nor beside the CPU builds of torch
 
@@ -43,28 +43,55 @@ if AVAILABLE:
             tl.store(normed + start + column, value, inside)
 
     @triton.jit
-    def _norm_rotate(
-        heads_in, heads_out, weight, bias, cosines, sines, positions, row_stride, eps, factor,
-        NORM: tl.constexpr, ROTATE: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+    def _turn(
+        source, target, weight, bias, cosine, sine, factor, eps, inside, low,
+        NORM: tl.constexpr, ROTATE: tl.constexpr, WIDTH: tl.constexpr,
     ):  # fmt: skip
-        row = tl.program_id(0).to(tl.int64)
-        head, channel = tl.arange(0, BLOCK)[:, None], tl.arange(0, WIDTH)[None, :]
-        inside = (head < HEADS) & (channel < WIDTH)
-        source = heads_in + row * row_stride + head * WIDTH
-        value = tl.load(source + channel, inside, 0.0).to(tl.float32)
-        # The other coordinate of the point that turns stands a quarter of the head away (see `rotary_angles`).
-        partner = channel ^ (WIDTH // 4)
-        other = tl.load(source + partner, inside, 0.0).to(tl.float32)
+        # Two coordinates of a point that turns stand a quarter of the head apart (see `rotary_angles`).
+        high = low + WIDTH // 4
+        first = tl.load(source + low, inside, 0.0).to(tl.float32)
+        second = tl.load(source + high, inside, 0.0).to(tl.float32)
         if NORM:
-            mean = tl.sum(value, 1)[:, None] / WIDTH
-            value -= mean
-            deviation = tl.rsqrt(tl.sum(value * value, 1)[:, None] / WIDTH + eps)
-            value = value * deviation * tl.load(weight + channel) + tl.load(bias + channel)
-            other = (other - mean) * deviation * tl.load(weight + partner) + tl.load(bias + partner)
+            mean = (tl.sum(first, 1) + tl.sum(second, 1))[:, None] / WIDTH
+            first, second = first - mean, second - mean
+            squares = (tl.sum(first * first, 1) + tl.sum(second * second, 1))[:, None]
+            deviation = tl.rsqrt(squares / WIDTH + eps)
+            first = first * deviation * tl.load(weight + low) + tl.load(bias + low)
+            second = second * deviation * tl.load(weight + high) + tl.load(bias + high)
         if ROTATE:
-            angle = (row % positions) * WIDTH + channel
-            value = value * tl.load(cosines + angle) + other * tl.load(sines + angle)
-        tl.store(heads_out + row * (HEADS * WIDTH) + head * WIDTH + channel, value * factor, inside)
+            first, second = first * cosine - second * sine, second * cosine + first * sine
+        tl.store(target + low, first * factor, inside)
+        tl.store(target + high, second * factor, inside)
+
+    @triton.jit
+    def _norm_rotate(
+        packed, query, key, value, query_weight, query_bias, key_weight, key_bias, cosines, sines,
+        tokens, positions, query_eps, key_eps, factor,
+        NORM: tl.constexpr, ROTATE: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    ):  # fmt: skip
+        row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]  # heads of tokens
+        inside = row < tokens * HEADS
+        token = row // HEADS
+        source = packed + token.to(tl.int64) * (3 * HEADS * WIDTH) + row % HEADS * WIDTH
+        place = row.to(tl.int64) * WIDTH
+        channel = tl.arange(0, WIDTH)[None, :]
+        tl.store(value + place + channel, tl.load(source + 2 * HEADS * WIDTH + channel, inside, 0.0), inside)
+        pair = tl.arange(0, WIDTH // 2)[None, :]
+        low = pair // (WIDTH // 4) * (WIDTH // 2) + pair % (WIDTH // 4)
+        cosine, sine = 1.0, 0.0
+        if ROTATE:
+            angle = token % positions * WIDTH + low
+            cosine = tl.load(cosines + angle, inside, 1.0)
+            sine = -tl.load(sines + angle, inside, 0.0)
+        _turn(
+            source, query + place, query_weight, query_bias, cosine, sine, factor, query_eps, inside, low,
+            NORM, ROTATE, WIDTH,
+        )  # fmt: skip
+        source += HEADS * WIDTH
+        _turn(
+            source, key + place, key_weight, key_bias, cosine, sine, 1.0, key_eps, inside, low,
+            NORM, ROTATE, WIDTH,
+        )  # fmt: skip
 
 
 def norm(tokens: Tensor, layer: nn.LayerNorm, dtype: torch.dtype) -> Tensor:
@@ -99,34 +126,36 @@ def add_(tokens: Tensor, update: Tensor, scale: Tensor | None) -> None:
     launch_add_norm(tokens, update, scale, tokens, None, None)
 
 
-def norm_rotate(heads: Tensor, layer: nn.Module, rotary: Rotary | None, factor: float = 1.0) -> Tensor:
-    """Queries or keys, normed, turned and scaled, in float32 but for what comes in and goes out.
+def norm_rotate(
+    packed: Tensor, layers: tuple[nn.Module, nn.Module], rotary: Rotary | None, factor: float, heads: Heads
+) -> None:
+    """Queries and keys, normed, turned and queries scaled, in float32 but for what comes in and goes out.
 
     Args:
-        heads: ``[B, N, heads, head_width]``; the heads of a token are contiguous, and tokens evenly spaced.
-        layer: a LayerNorm over a head, or `nn.Identity` for none.
+        packed: queries, keys and values ``[B, N, 3, heads, head_width]``, contiguous.
+        layers: the LayerNorms over a query and over a key, or two `nn.Identity` for none.
         rotary: of the N tokens (see `rotary_angles`); None for none.
-        factor: that all is multiplied by.
-
-    Returns:
-        ``[B, N, heads, head_width]`` contiguous, of the dtype of ``heads``.
+        factor: that queries are multiplied by.
+        heads: where queries, keys and values go, each ``[B, N, heads, head_width]``, contiguous, of any precision.
     """
-    batch, count, number, width = heads.shape
-    if not compiled(heads) or width & (width - 1):
-        turned = layer(heads.float())
-        turned = turned if rotary is None else rotate(turned, rotary)
-        return (turned * factor).to(heads.dtype).contiguous()
-    turned = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
-    normed = isinstance(layer, nn.LayerNorm)
-    weight, bias, eps = (layer.weight, layer.bias, layer.eps) if normed else (heads, heads, 0.0)
-    cosines, sines = rotary if rotary is not None else (heads, heads)
-    with torch.cuda.device_of(heads):
-        _norm_rotate[(batch * count,)](
-            heads, turned, weight, bias, cosines, sines, count, heads.stride(1), eps, factor,
-            NORM=normed, ROTATE=rotary is not None,
-            HEADS=number, BLOCK=triton.next_power_of_2(number), WIDTH=width, num_warps=4,
+    batch, count, _, number, width = packed.shape
+    normed = isinstance(layers[0], nn.LayerNorm)
+    if not compiled(packed) or width & (width - 1):
+        for part, layer, scale, target in zip(packed.unbind(2), (*layers, None), (factor, 1, 1), heads, strict=True):
+            turned = part if layer is None else layer(part.float())
+            target.copy_((turned if layer is None or rotary is None else rotate(turned, rotary)) * scale)
+        return
+    query, key = layers
+    query_parts = (query.weight, query.bias, query.eps) if isinstance(query, nn.LayerNorm) else (packed, packed, 0.0)
+    key_parts = (key.weight, key.bias, key.eps) if isinstance(key, nn.LayerNorm) else (packed, packed, 0.0)
+    cosines, sines = rotary if rotary is not None else (packed, packed)
+    rows = 32
+    with torch.cuda.device_of(packed):
+        _norm_rotate[(triton.cdiv(batch * count * number, rows),)](
+            packed, *heads, *query_parts[:2], *key_parts[:2], cosines, sines,
+            batch * count, cosines.shape[0], query_parts[2], key_parts[2], factor,
+            NORM=normed, ROTATE=rotary is not None, HEADS=number, WIDTH=width, ROWS=rows, num_warps=4,
         )  # fmt: skip
-    return turned
 
 
 def launch_add_norm(
