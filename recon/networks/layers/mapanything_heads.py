@@ -1,0 +1,138 @@
+"""The heads of MapAnything (Keetha et al. 2025, section 3.2): dense maps, poses, and the scale of the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recon.networks.layers.convolution import ResidualUnit
+from recon.networks.layers.dpt import resized, size_of
+
+SMALLEST = 1e-8
+
+
+class Levels(nn.Module):
+    """Tokens of four layers to one map of eight pixels a patch and side (DPT: Ranftl et al. 2021, section 3).
+
+    Args:
+        widths: channels of the tokens of each layer.
+        channels: of the map that each becomes, the finest first.
+        features: channels of all maps from there on.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: Sequence[int], features: int) -> None:
+        super().__init__()
+        first, second, _, last = channels
+        resizes: list[list[nn.Module]] = [
+            [nn.ConvTranspose2d(first, first, 4, 4)],
+            [nn.ConvTranspose2d(second, second, 2, 2)],
+            [],
+            [nn.Conv2d(last, last, 3, 2, 1)],
+        ]
+        self.input_process = nn.ModuleList(
+            nn.Sequential(
+                nn.Sequential(nn.Conv2d(width, count, 1), *resize), nn.Conv2d(count, features, 3, padding=1, bias=False)
+            )
+            for width, count, resize in zip(widths, channels, resizes, strict=True)
+        )
+        self.scratch = nn.ModuleDict({f"refinenet{level}": Fusion(features, level < 4) for level in range(1, 5)})
+
+    def forward(self, layers: Sequence[Tensor], rows: int) -> Tensor:
+        """Patch tokens ``[N, h * w, width]`` of four layers, h of them a column, to ``[N, features, 8 h, 8 w]``."""
+        grids = (tokens.transpose(1, 2).unflatten(2, (rows, -1)) for tokens in layers)
+        levels = [process(grid) for process, grid in zip(self.input_process, grids, strict=True)]
+        maps = self.scratch["refinenet4"](levels[3])
+        height, width = size_of(levels[2])
+        maps = self.scratch["refinenet3"](maps[..., :height, :width], levels[2])  # an odd side was rounded up
+        maps = self.scratch["refinenet2"](maps, levels[1])
+        return self.scratch["refinenet1"](maps, levels[0])
+
+
+class Fusion(nn.Module):
+    """A finer map added to what comes from the coarser ones, refined and doubled in size."""
+
+    def __init__(self, features: int, finer: bool) -> None:
+        super().__init__()
+        if finer:
+            self.resConfUnit1 = ResidualUnit(features, nn.ReLU())
+        self.resConfUnit2 = ResidualUnit(features, nn.ReLU())
+        self.out_conv = nn.Conv2d(features, features, 1)
+
+    def forward(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
+        """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,2H,2W]``."""
+        if finer is not None:
+            maps = maps + self.resConfUnit1(finer)
+        height, width = size_of(maps)
+        # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
+        return resized(self.out_conv(self.resConfUnit2(maps)), (2 * height, 2 * width))
+
+
+class Regressor(nn.Module):
+    """Features to values for every pixel."""
+
+    def __init__(self, features: int, output: int) -> None:
+        super().__init__()
+        half = features // 2
+        self.conv1 = nn.Conv2d(features, half, 3, padding=1)
+        self.conv2 = nn.Sequential(nn.Conv2d(half, half, 3, padding=1), nn.ReLU(), nn.Conv2d(half, output, 1))
+
+    def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """``[N,features,h,w]`` to ``[N,output,*size]``."""
+        return self.conv2(resized(self.conv1(maps), size))
+
+
+class PoseHead(nn.Module):
+    """The patches of a view to its pose.
+
+    Args:
+        width: channels of a token.
+        inner: channels of all that follows.
+        blocks: how many residual ones.
+    """
+
+    def __init__(self, width: int, inner: int, blocks: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(width, inner, 1)
+        self.res_conv = nn.ModuleList(PixelBlock(inner) for _ in range(blocks))
+        self.more_mlps = nn.Sequential(nn.Linear(inner, inner), nn.ReLU(), nn.Linear(inner, inner), nn.ReLU())
+        self.fc_t = nn.Linear(inner, 3)
+        self.fc_rot = nn.Linear(inner, 4)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, h * w, width]`` to translations ``[N,3]`` and quaternions ``[N,4]``, of any length."""
+        maps = self.proj(tokens.transpose(1, 2)[..., None])
+        for block in self.res_conv:
+            maps = block(maps)
+        pooled = self.more_mlps(maps.mean((2, 3)))
+        return self.fc_t(pooled), self.fc_rot(pooled)
+
+
+class PixelBlock(nn.Module):
+    """Three convolutions of single pixels, each followed by a ReLU, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.res_conv1, self.res_conv2, self.res_conv3 = (nn.Conv2d(channels, channels, 1) for _ in range(3))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``[N,channels,h,w]`` to the same."""
+        update = maps
+        for layer in (self.res_conv1, self.res_conv2, self.res_conv3):
+            update = torch.relu(layer(update))
+        return maps + update
+
+
+class ScaleHead(nn.Module):
+    """The scale token to the metres of a unit."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, inner)
+        self.mlp = nn.Sequential(*(nn.Sequential(nn.Linear(inner, inner), nn.ReLU()) for _ in range(2)))
+        self.output_proj = nn.Linear(inner, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[B,width]`` to ``[B]``, above 0."""
+        return self.output_proj(self.mlp(self.proj(tokens)))[..., 0].exp().clamp_min(SMALLEST)
