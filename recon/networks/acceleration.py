@@ -112,10 +112,40 @@ class Accelerated(VGGT):
         if graph is None:
             graph = self._graphs[key] = Graph(lambda pictures: self._eagerly(pictures, None, chunk), images)
         self._graphs.move_to_end(key)
-        return graph(images)
+        prediction = graph(images)
+        dense = (prediction.depth, prediction.depth_confidence, prediction.points, prediction.points_confidence)
+        if finite(*(maps for maps in dense if maps is not None)):
+            return prediction
+        self._graphs.clear()
+        return self._eagerly(images, None, chunk)
 
     def _eagerly(self, images: Tensor, queries: Tensor | None, chunk: int) -> Prediction:
         return super().forward(images, queries, chunk)
+
+    def depth(self, features: Features, frames: slice) -> tuple[Tensor, Tensor]:
+        """See `VGGT.depth`."""
+        return self._in_range(self.depth_head, super().depth, features, frames)
+
+    def points(self, features: Features, frames: slice) -> tuple[Tensor, Tensor]:
+        """See `VGGT.points`."""
+        return self._in_range(self.point_head, super().points, features, frames)
+
+    @staticmethod
+    def _in_range(
+        head: Dpt | None,
+        read: Callable[[Features, slice], tuple[Tensor, Tensor]],
+        features: Features,
+        frames: slice,
+    ) -> tuple[Tensor, Tensor]:
+        """What ``read`` gives, from now on in float32 if the head's own precision cannot hold its maps."""
+        maps = read(features, frames)
+        light = head is not None and head.projects[0].weight.dtype == torch.float16
+        recording = maps[0].is_cuda and torch.cuda.is_current_stream_capturing()  # `forward` looks at each replay
+        if not light or recording or finite(*maps):
+            return maps
+        log.warning("A dense head leaves the range of float16 and goes on in float32, which takes longer.")
+        lighten(head, torch.float32)  # type: ignore[arg-type]
+        return read(features, frames)
 
     def encode(self, images: Tensor, progress: Callable[[float], None] | None = None) -> Features:
         """See `VGGT.encode`; progress tells what the device has done, not what it was given to do."""
@@ -202,6 +232,11 @@ def fits_float16(block: Block) -> bool:
         if isinstance(norm, nn.LayerNorm):  # turning by rotary positions adds a factor of sqrt(2) at most
             made.append(norm.weight.numel() ** 0.5 * norm.weight.abs() + norm.bias.abs())
     return all(part.max().item() < torch.finfo(torch.float16).max / 2 for part in made)
+
+
+def finite(*maps: Tensor) -> bool:
+    """Whether no value is infinite or not a number; waits for the device."""
+    return bool(torch.stack([each.sum() for each in maps]).isfinite().all())
 
 
 def lighten(head: Dpt, dtype: torch.dtype) -> None:

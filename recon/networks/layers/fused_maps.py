@@ -32,7 +32,7 @@ if fused.AVAILABLE:
         if SECOND:
             value += tl.load(second + place, inside, 0.0).to(tl.float32)
         if RELU:
-            value = tl.maximum(value, 0.0)
+            value = tl.maximum(value, 0.0, tl.PropagateNan.ALL)
         tl.store(maps + place, value, inside)
 
     @triton.jit
@@ -73,7 +73,8 @@ if fused.AVAILABLE:
         known = channel < CHANNELS
         inside = pixel < count
         value = tl.load(maps + pixel[:, None] * CHANNELS + channel, inside[:, None] & known, 0.0).to(tl.float32)
-        value = tl.maximum(value + tl.load(before + channel, known, 0.0).to(tl.float32), 0.0)
+        value += tl.load(before + channel, known, 0.0).to(tl.float32)
+        value = tl.maximum(value, 0.0, tl.PropagateNan.ALL)
         for number in tl.static_range(OUTPUT):
             factors = tl.load(weight + number * CHANNELS + channel, known, 0.0).to(tl.float32)
             total = tl.sum(value * factors, 1) + tl.load(bias + number)
