@@ -1,0 +1,70 @@
+"""Which photos a network that takes two is given together (DUSt3R: Wang et al. 2024, section 3.3).
+
+A graph is a list of pairs ``(first, second)`` of the photos' numbers; the first sets the frame of both pointmaps. What
+`complete`, `sliding_window` and `log_window` give has each pair in one order: `symmetrised` adds the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Pair = tuple[int, int]
+
+
+def complete(count: int) -> list[Pair]:
+    """Every photo with every other: the best scene, at a cost that grows with the square of their number."""
+    return [(i, j) for i in range(count) for j in range(i)]
+
+
+def sliding_window(
+    count: int, width: int = 3, cyclic: bool = True, stride: int = 1, start: int = 1, itself: bool = True
+) -> list[Pair]:
+    """Every photo with those that follow it: for photos in the order in which they were taken.
+
+    Args:
+        count: photos.
+        width: how many that follow.
+        cyclic: after the last one the first follows, as on a walk around something.
+        stride: from one that follows to the next, so that a window of few pairs is wide (MonST3R: Zhang et al. 2025).
+        start: from a photo to the first one that follows.
+        itself: keep the pairs of a photo with itself that a window gives that goes around once or more; the reference
+            implementation does, but they say nothing.
+    """
+    offsets = range(start, start + stride * width, stride)
+    return _windows(count, offsets, cyclic, itself)
+
+
+def log_window(count: int, width: int = 3, cyclic: bool = True) -> list[Pair]:
+    """Every photo with those 1, 2, 4, ... after it, ``width`` of them: near ones, and far ones to hold all together."""
+    return _windows(count, [2**power for power in range(width)], cyclic, itself=False)
+
+
+def one_reference(count: int, reference: int = 0, itself: bool = False) -> list[Pair]:
+    """One photo with every other: the quickest, when it sees what all others see; ``itself`` adds its own pair."""
+    return [(reference, j) for j in range(count) if itself or j != reference]
+
+
+def symmetrised(pairs: Sequence[Pair]) -> list[Pair]:
+    """All pairs, then all of them in the other order: pair p of P is the reverse of pair P + p."""
+    return [*pairs, *((j, i) for i, j in pairs)]
+
+
+def within(pairs: Iterable[Pair], distance: int) -> list[Pair]:
+    """The pairs of photos that are at most so far from each other in their order."""
+    return [(i, j) for i, j in pairs if abs(i - j) <= distance]
+
+
+def within_circle(pairs: Iterable[Pair], distance: int, count: int) -> list[Pair]:
+    """As `within`, when the first of ``count`` photos follows the last."""
+    return [(i, j) for i, j in pairs if min(abs(i - j), count - abs(i - j)) <= distance]
+
+
+def _windows(count: int, offsets: Iterable[int], cyclic: bool, itself: bool) -> list[Pair]:
+    """Each pair once, the smaller number first, in order."""
+    pairs = set()
+    for i in range(count):
+        for offset in offsets:
+            j = (i + offset) % count if cyclic else i + offset
+            if j < count and (itself or j != i):
+                pairs.add((min(i, j), max(i, j)))
+    return sorted(pairs)
