@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, a damaged one, or one that holds anything else than tensors.
     """
+    return read_with_arguments(path)[0]
+
+
+def read_with_arguments(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As `read_state`; and the arguments of the training run, if the weights are nested beside them, else none.
+
+    Arguments are plain values by name, as ``argparse`` gives them; nobody has checked them.
+
+    Raises:
+        InputError: as `read_state`.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -38,7 +50,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise InputError(f"The checkpoint '{path}' cannot be read; give a file that is there.") from error
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"'{path.name}' is only Git's pointer to the checkpoint; fetch the file with `git lfs pull`.")
-    return _read_safetensors(path) if head[8:9] == b"{" else _read_pickle(path)
+    return (_read_safetensors(path), {}) if head[8:9] == b"{" else _read_pickle(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -49,7 +61,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path) from error
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    torch.serialization.add_safe_globals([Namespace])  # names and values, no code
     mapped = zipfile.is_zipfile(path)  # the container of before 2020 is none, and cannot be mapped
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -61,8 +74,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path) from error
+    arguments: dict[str, Any] = {}
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            if isinstance(namespace := content.get("args"), Namespace):
+                arguments = dict(vars(namespace))
             content = content[key]
             break
     if not isinstance(content, Mapping) or not content:
@@ -72,7 +88,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise _stranger(path)
         state[name] = tensor.detach()
-    return state
+    return state, arguments
 
 
 def _damaged(path: Path) -> InputError:
