@@ -18,7 +18,8 @@ class Cost:
     """What a run takes.
 
     Attributes:
-        memory: at the peak in bytes, weights included: of the process on the CPU, of tensors on a GPU.
+        memory: at the peak in bytes, weights included: of the process on the CPU; on a GPU of tensors, of what lies
+            between them and of CUDA itself.
         encoding: seconds of the pass over all views, the cameras included.
         dense: seconds of one dense head over all views.
     """
@@ -33,7 +34,8 @@ class Curve:
     """How a kind of device does.
 
     Attributes:
-        weights: bytes held all along, by the process itself too.
+        process: bytes held all along beside the weights: by the process, or by CUDA.
+        weight: bytes of each parameter.
         token: bytes of each token at the peak of the pass.
         working: bytes of each token more, while a block's matrix products take it.
         together: tokens that those take at a time.
@@ -46,7 +48,8 @@ class Curve:
         pixel_seconds: of each pixel, in one dense head.
     """
 
-    weights: float
+    process: float
+    weight: float
     token: float
     working: float
     together: int
@@ -60,10 +63,14 @@ class Curve:
 
 
 CURVES = {
-    "cuda": Curve(3.3e9, 49e3, 21e3, 1 << 16, 33e3, 36, 2200, 0.02, 4.0e-6, 1.1e-11, 1.2e-8),
-    "cpu": Curve(5.25e9, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
+    "cuda": Curve(4.2e8, 2.46, 47e3, 23e3, 1 << 16, 37e3, 17, 620, 0.02, 3.7e-6, 8e-12, 1.2e-8),
+    "cpu": Curve(2.24e8, 4.0, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
 }
-"""By kind of device: one NVIDIA H200, and one core of a server's processor."""
+"""By kind of device: one NVIDIA H200, and one core of a server's processor.
+
+Those of a GPU are of a run as the app makes it, in steps, whose maps go to the host a few views at a time. Beyond what
+tensors take, an eighth is added for the gaps that torch's allocator leaves between them.
+"""
 
 
 def predict(
@@ -87,8 +94,7 @@ def predict(
     tokens, pixels = frames * each, frames * height * width
     passing = tokens * curve.token + min(tokens, curve.together) * curve.working
     dense = tokens * curve.kept + min(chunk, frames) * height * width * curve.dense
-    weights = curve.weights * share if device == "cuda" else curve.weights - 4 * (PUBLISHED - parameters)
-    memory = weights + width_share * max(passing, dense) + pixels * curve.pixel
+    memory = curve.process + parameters * curve.weight + width_share * max(passing, dense) + pixels * curve.pixel
     # Blocks attend within views, two of three of them, or across all.
     pairs = tokens * (2 * each + tokens) * 24
     speed = 1 if device == "cuda" else max(1, cores)
