@@ -17,7 +17,7 @@ def complete(count: int) -> list[Pair]:
 
 
 def sliding_window(
-    count: int, width: int = 3, cyclic: bool = True, stride: int = 1, start: int = 1, itself: bool = True
+    count: int, width: int = 3, cyclic: bool = True, stride: int = 1, start: int = 1, itself: bool = False
 ) -> list[Pair]:
     """Every photo with those that follow it: for photos in the order in which they were taken.
 
@@ -27,8 +27,8 @@ def sliding_window(
         cyclic: after the last one the first follows, as on a walk around something.
         stride: from one that follows to the next, so that a window of few pairs is wide (MonST3R: Zhang et al. 2025).
         start: from a photo to the first one that follows.
-        itself: keep the pairs of a photo with itself that a window gives that goes around once or more; the reference
-            implementation does, but they say nothing.
+        itself: keep the pairs of a photo with itself that a window gives that goes all around. They say nothing, but
+            the reference implementation keeps them.
     """
     offsets = range(start, start + stride * width, stride)
     return _windows(count, offsets, cyclic, itself)

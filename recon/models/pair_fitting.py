@@ -28,11 +28,11 @@ def fit(image: np.ndarray, size: int = 512, square_ok: bool = False, patch: int 
         InputError: a photo so elongated that less than a patch of its short side would be left.
     """
     height, width = image.shape[:2]
+    most = size // patch
+    if max(width, height) > most * min(width, height):
+        raise InputError(f"A photo of {width} x {height} pixels is too elongated; crop it to at most 1:{most}.")
     resized = scaled_size(width, height, size)
     half_width, half_height = kept_halves(*resized, size, square_ok, patch)
-    if not half_width or not half_height:
-        most = size // patch
-        raise InputError(f"A photo of {width} x {height} pixels is too elongated; crop it to at most 1:{most}.")
     left, top = resized[0] // 2 - half_width, resized[1] // 2 - half_height
     filtered = Image.Resampling.LANCZOS if max(width, height) > max(resized) else Image.Resampling.BICUBIC
     picture = Image.fromarray(np.ascontiguousarray(image[..., :3])).resize(resized, filtered)
