@@ -4,6 +4,7 @@ import copy
 import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_stand_ins_are_the_same_each_time_and_others_for_each_seed(network):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_close_to_float32_and_counts_weights_as_memory(checkpoint):
-    result = bench_network.run(Request("vggt", 56, 70, "cuda", checkpoint, 2), 2)
+    result = bench_network.run(Request("vggt", 56, 70, "cuda", Path(checkpoint), 2), 2)
     assert set(result.deviation) == set(OUTPUTS)
     assert all(0 < value < 0.1 for value in result.deviation.values())
     assert 0 < result.measured.memory < 1_000_000_000
