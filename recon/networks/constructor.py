@@ -7,6 +7,8 @@ The grammar, with blanks allowed between all parts::
     value    = plain | "(" [ plain { "," plain } [ "," ] ] ")" | "[" [ plain { "," plain } [ "," ] ] "]"
     plain    = [ "-" | "+" ] ( number | "inf" ) | string | "True" | "False" | "None"
     string   = characters but quotes, backslashes and line ends, between two quotes of a kind
+
+As in Python, parentheses about one value without a comma mean that value.
 """
 
 from __future__ import annotations

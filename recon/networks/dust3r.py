@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recon.alignment.pair_graph import Pair
 from recon.networks.dust3r_configuration import Configuration, read_configuration
 from recon.networks.layers.pointmap_heads import DptMap, grid
 from recon.networks.layers.pointmaps import CONFIDENCES, POINTS
@@ -75,7 +74,7 @@ class Dust3r(PairTrunk):
         """
         views = self.encode_tokens(images, progress)
         if reused:
-            views.prepared = tuple(head.prepare(views) for head in (self.downstream_head1, self.downstream_head2))
+            views.prepared = tuple(each.prepare(views) for each in (self.downstream_head1, self.downstream_head2))
         return views
 
     def decode(self, first: Views, second: Views) -> tuple[Pointmaps, Pointmaps]:
@@ -88,7 +87,7 @@ class Dust3r(PairTrunk):
         )
 
     def decode_pairs(
-        self, views: Sequence[Views], pairs: Sequence[Pair], batch: int
+        self, views: Sequence[Views], pairs: Sequence[tuple[int, int]], batch: int
     ) -> Iterator[tuple[list[int], Pointmaps, Pointmaps]]:
         """All pairs of some views, one of each picture, at most ``batch`` at a time.
 
@@ -181,7 +180,7 @@ def head(configuration: Configuration) -> LinearHead | DptHead:
 
 def pointmaps(maps: Tensor, configuration: Configuration) -> Pointmaps:
     """``[B,4,H,W]`` as heads give it, as points and confidence."""
-    maps = maps.movedim(1, -1)
+    maps = maps.movedim(1, -1).contiguous()
     name, least, most = configuration.conf_mode
     return Pointmaps(POINTS[configuration.depth_mode](maps[..., :3]), CONFIDENCES[name](maps[..., 3], least, most))
 

@@ -12,7 +12,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from recon.alignment.pair_graph import Pair
 from recon.errors import InputError
 from recon.networks.layers.decoder import DecoderBlock
 from recon.networks.layers.rotary import grid_positions, rotary_angles
@@ -134,7 +133,9 @@ class PairTrunk(nn.Module):
         return [level[0] for level in kept], [level[1] for level in kept]
 
 
-def batches(views: Sequence[Views], pairs: Sequence[Pair], size: int) -> Iterator[tuple[list[int], Views, Views]]:
+def batches(
+    views: Sequence[Views], pairs: Sequence[tuple[int, int]], size: int
+) -> Iterator[tuple[list[int], Views, Views]]:
     """All pairs, at most ``size`` at a time, each time of equal sizes of the first and of the second views.
 
     Args:
