@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 SIDES = (SIDE, 448, 392, 336, 280, 224)  # long sides of the network's input, the best first
 LEAST_SIDE = 168  # after a run was refused memory
-CHUNKS = {"cpu": (1,), "cuda": (4, 2, 1)}  # frames that the dense heads take at a time
+CHUNKS = {"cpu": (1,), "cuda": (8, 4, 2, 1)}  # frames that the dense heads take at a time
 SPARE = 0.92  # of what is free, what a run may take
 FIT_SECONDS = 0.01  # to bring a view to its size
 QUERIES, POINTS = 8, 512  # frames whose points are tracked for refinement, about, and how many of each
