@@ -150,7 +150,8 @@ def kept(network: str) -> list[tuple[Path, Path]]:
     """Configurations and recordings that lie in the repository, those of runs that need gigabytes last."""
     folder = RECORDINGS / network
     own = {path: folder / f"{path.stem}.json.gz" for path in sorted(folder.glob("*.npz"))}
-    pairs = [(config if config.exists() else folder / "manifest.json.gz", path) for path, config in own.items()]
+    published = {path: folder / f"manifest{''.join(path.stem.partition('_')[1:])}.json.gz" for path in own}
+    pairs = [(config if config.exists() else published[path], path) for path, config in own.items()]
     return sorted(pairs, key=lambda pair: pair[1].stem.startswith("full"))
 
 

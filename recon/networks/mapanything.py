@@ -198,9 +198,9 @@ class MapAnything(nn.Module):
     def fuse(self, patches: Tensor, known: Known) -> Tensor:
         """Patches ``[B,V,h * w,C]`` and what is known of their views, added and normed."""
         fused = patches.clone()
-        if known.rays is not None and known.has_rays is not None:
+        if known.rays is not None and known.has_rays is not None and len(known.rays):
             fused[known.has_rays] += self.ray_dirs_encoder(known.rays)
-        if known.depth is not None and known.has_depth is not None:
+        if known.depth is not None and known.has_depth is not None and len(known.depth):
             depth, unit = normalised_depth(known.depth)
             told = self.depth_encoder(depth[..., None])
             size = self.depth_scale_encoder((unit + SMALLEST).log()[:, None])
@@ -272,6 +272,8 @@ class InformationSharing(nn.Module):
         width: channels of a token that comes.
         settings: of the blocks.
     """
+
+    view_pos_table: Tensor
 
     def __init__(self, width: int, settings: AlternatingAttention) -> None:
         super().__init__()

@@ -17,10 +17,9 @@ from recon.networks.mapanything_inputs import along_rays, rays_of, relative_pose
 from recon.networks.mapanything_outputs import intrinsics_from_rays, pose_matrices
 from tests.parity import Recording
 from tests.parity_networks import TOLERANCE, Replayed, Run, outputs
+from tests.parity_networks.mapanything_functions import INTRINSICS, replay_functions
 
 IGNORED = re.compile(r"(?P<inputs>.+)_ignore_(?P<kind>all|\w+_inputs)")
-# The reference solves uncentred normal equations in float32, 4e-5 away from their solution in float64; ours is at 1e-7.
-INTRINSICS = 1e-4
 FORGOTTEN: dict[str, dict[str, None]] = {
     "calibration_inputs": {"rays": None},
     "depth_inputs": {"depth": None},
@@ -31,6 +30,7 @@ FORGOTTEN: dict[str, dict[str, None]] = {
 
 def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
     """All that the recording holds."""
+    yield from replay_functions(recording)
     found = (re.match(r"output/(\w+)/", name) for name in recording.names)
     cases = list(dict.fromkeys(match[1].removesuffix("_infer") for match in found if match))
     if not cases:
@@ -48,11 +48,10 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
             yield f"stage/{case}/{name}", Replayed(value)
         if ignored:
             known = without(known, ignored["kind"])
-        images = torch.stack([view["img"] for view in views], 1).to(run.device, run.stored)
-        mean, deviation = torch.tensor([MEAN, DEVIATION], device=images.device, dtype=images.dtype)[..., None, None]
+        images = torch.stack([view["image"] for view in views], 1).to(run.device, run.stored)
         with torch.inference_mode(), outputs(stages(network)) as kept:
             told = known.to(images.device, images.dtype)
-            prediction = network(images * deviation + mean, told, chunk=len(views))
+            prediction = network(images, told, chunk=len(views))
         for name, value in intermediates(kept, len(views), images.shape[-2] // PATCH).items():
             yield from thinned(recording, f"stage/{case}/{name}", value)
         for index in range(len(views)):
@@ -80,17 +79,23 @@ def encoder_of(keys: Mapping[str, Mapping[str, Any]]) -> ImageEncoder:
 
 
 def views_of(recording: Recording, case: str) -> list[dict[str, Tensor]]:
-    """What each view was given, by the reference's names."""
+    """What each view was given, by the reference's names, but for the picture: ``image [B,3,H,W]`` in 0..1."""
     views: dict[str, dict[str, Tensor]] = {}
     for name in recording.names:
         if match := re.fullmatch(rf"input/{case}/(\d+)/(\w+)", name):
             views.setdefault(match[1], {})[match[2]] = torch.from_numpy(recording[name])
+    mean, deviation = torch.tensor([MEAN, DEVIATION])[..., None, None]
+    for view in views.values():
+        if "image_uint8" in view:
+            view["image"] = view["image_uint8"].movedim(-1, 1).float() / 255
+        else:
+            view["image"] = view["img"] * deviation + mean
     return list(views.values())
 
 
 def known_of(views: Sequence[Mapping[str, Tensor]]) -> Known:
     """What the reference was given, as the network takes it."""
-    batch = len(views[0]["img"])
+    batch = len(views[0]["image"])
     rays, has_rays = gathered([rays_in(view) for view in views], batch)
     depth, has_depth = gathered([depth_in(view) for view in views], batch)
     poses = [pose_in(view) for view in views]
@@ -113,7 +118,7 @@ def gathered(parts: Sequence[Tensor | None], batch: int) -> tuple[Tensor | None,
 def rays_in(view: Mapping[str, Tensor]) -> Tensor | None:
     """``[B,H,W,3]`` of unit length, or None."""
     if "intrinsics" in view:
-        return rays_of(view["intrinsics"], *view["img"].shape[-2:])
+        return rays_of(view["intrinsics"], *view["image"].shape[-2:])
     if "ray_directions" in view:
         return view["ray_directions"] / view["ray_directions"].norm(dim=-1, keepdim=True)
     return view.get("ray_directions_cam")
