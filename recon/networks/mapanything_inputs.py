@@ -1,4 +1,4 @@
-"""What MapAnything may be told beside the pictures, and how it is normalised (Keetha et al. 2025, section 3.1).
+"""What MapAnything may be told beside the pictures, and how it is normalised (Keetha et al. 2025, section 3).
 
 Conventions of the network: OpenCV axes, poses ``world_from_camera`` with quaternions xyzw, pixel centres at integers,
 depth along the ray of the pixel, 0 where it is not known.

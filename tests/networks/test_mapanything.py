@@ -1,12 +1,15 @@
 import math
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
+from recon.checkpoint import fill
 from recon.errors import InputError
 from recon.networks.layers.pose_encoding import quaternion_from_rotation, rotation_from_quaternion
 from recon.networks.mapanything import Configuration, Known, MapAnything, Prediction, read_configuration
+from recon.networks.mapanything_checkpoint import own_names
 from recon.networks.mapanything_inputs import along_rays, product, rays_of, relative_poses
 from recon.networks.mapanything_outputs import intrinsics_from_rays, pose_matrices
 from tests.networks.small_mapanything import configuration, stand_in_state
@@ -277,6 +280,30 @@ def test_the_published_configurations():
     older = read_configuration(published("manifest_v1"))
     assert (older.encoder.width, older.encoder.normed, older.encoder.gated) == (1024, True, False)
     assert (older.attention.width, older.attention.layer_scale, older.attention.class_tokens) == (768, 0, False)
+
+
+def test_a_file_that_holds_weights_under_all_their_names_is_read(images, prediction):
+    state = stand_in_state()
+    every = dict(state)
+    for name, tensor in state.items():
+        if match := re.fullmatch(r"dense_head\.0\.input_process\.(\d)\.1\.weight", name):
+            level = int(match[1])
+            aliases = [f"scratch.layer{level + 1}_rn.weight", f"scratch.layer_rn.{level}.weight"]
+            every |= {f"{head}.{alias}": tensor for head in ("dense_head.0", "dpt_feature_head") for alias in aliases}
+        for own, head in (("dense_head.0.", "dpt_feature_head."), ("dense_head.1.", "dpt_regressor_head.")):
+            if name.startswith(own):
+                every[name.replace(own, head)] = tensor
+    assert len(every) == len(state) + 4 * 4 + sum(name.startswith("dense_head.") for name in state)
+    with torch.device("meta"):
+        network = MapAnything(configuration()).eval()
+    with pytest.raises(InputError, match="has no use for"):
+        fill(network, every, "all.pth")
+    fill(network, own_names(every), "all.pth")
+    assert same(run(network, images, None), prediction)
+
+
+def test_a_name_that_is_not_known_is_kept_to_be_complained_of():
+    assert list(own_names({"dense_head.0.scratch.layer5": torch.zeros(1)})) == ["dense_head.0.scratch.layer5"]
 
 
 def test_infinity_may_be_a_number_or_a_word():

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recon.networks.layers.pose_encoding import quaternion_from_rotation
-from recon.networks.mapanything import DEVIATION, MEAN, PATCH, Known, MapAnything, Prediction, read_configuration
+from recon.networks.layers.view_attention import DEVIATION, MEAN, PATCH
+from recon.networks.mapanything import Known, MapAnything, Prediction, read_configuration
 from recon.networks.mapanything_configuration import ImageEncoder
 from recon.networks.mapanything_inputs import along_rays, rays_of, relative_poses
 from recon.networks.mapanything_outputs import intrinsics_from_rays, pose_matrices
@@ -40,6 +41,10 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
     encoder = encoder_of(run.keys)
     network = run.network(lambda: MapAnything(replace(read_configuration(run.config), encoder=encoder)))
     assert isinstance(network, MapAnything)
+    if run.half:  # as the reference does: what is fused and what the heads read stays in float32
+        for part in (network.encoder, network.info_sharing):
+            half = torch.autocast(run.device.partition(":")[0], torch.bfloat16)
+            part.forward = half(part.forward)  # type: ignore[method-assign]
     for case in cases:
         ignored = IGNORED.fullmatch(case)
         views = views_of(recording, ignored["inputs"] if ignored else case)

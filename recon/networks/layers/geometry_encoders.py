@@ -1,4 +1,4 @@
-"""Encoders of what is known beside the pictures (MapAnything: Keetha et al. 2025, section 3.1)."""
+"""Encoders of what is known beside the pictures (MapAnything: Keetha et al. 2025, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heads of MapAnything (Keetha et al. 2025, section 3.2): dense maps, poses, and the scale of the scene."""
+"""The heads of MapAnything (Keetha et al. 2025, section 3): dense maps, poses, and the scale of the scene."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recon.networks.layers.convolution import ResidualUnit
 from recon.networks.layers.dpt import resized, size_of
+from recon.networks.layers.pointmap_heads import doubled
 
 SMALLEST = 1e-8
 
@@ -64,9 +65,8 @@ class Fusion(nn.Module):
         """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,2H,2W]``."""
         if finer is not None:
             maps = maps + self.resConfUnit1(finer)
-        height, width = size_of(maps)
         # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
-        return resized(self.out_conv(self.resConfUnit2(maps)), (2 * height, 2 * width))
+        return doubled(self.out_conv(self.resConfUnit2(maps)))
 
 
 class Regressor(nn.Module):
