@@ -25,19 +25,27 @@ ZOOM = 0.15  # of the logarithm of a focal length: frames that differ by more di
 FOCAL_DEVIATION = 0.1  # of the logarithm of what a model says of a focal length
 
 
-def observe(frames: Sequence[Frame], tracks: Tracks) -> Mapping:
+def observe(frames: Sequence[Frame], tracks: Tracks, own_cameras: bool = False) -> Mapping:
     """What tracks through a scene's frames observe, and their points where the frames' depth puts them.
 
     An observation is left out where the model calls it hidden or unsure, where it lies outside the picture, on what
     the frame says nothing of or on a moving thing, and where its track has no second one. ``mapping.point`` indexes the
     tracks. A point starts at the depth of the frame in which it was picked; where that is unknown, it is triangulated.
-    Frames of one original size share a focal length, but for those that differ from the others by more than `ZOOM`.
+    Frames of one original size share a focal length, but for those that differ from the others by more than `ZOOM`;
+    with ``own_cameras`` each keeps the rays of its own camera, and working pixels are those of the shared one.
     """
     working = [working_from_frame(frame) for frame in frames]
     focal = np.array([_working_focal(frame, matrix) for frame, matrix in zip(frames, working, strict=True)])
     group = group_by_camera([frame.original_size for frame in frames], focal)
     prior = np.array([np.exp(np.median(np.log(focal[group == g]))) for g in range(group.max(initial=-1) + 1)])
     size = np.array([_working_size(frame) for frame in frames]).reshape(-1, 2)
+
+    if own_cameras:
+        working = [
+            geometry.intrinsics_from_focal(float(prior[g]), *wide)
+            @ np.linalg.inv(frame.camera.intrinsics.astype(float))
+            for frame, g, wide in zip(frames, group, size, strict=True)
+        ]
 
     query_depth, sure = _query_depth(frames, tracks)
     seen = (tracks.visibility > VISIBLE) & (tracks.confidence > CONFIDENT)

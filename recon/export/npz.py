@@ -10,7 +10,7 @@ import numpy as np
 
 from recon import gravity
 from recon.filters import Filters
-from recon.scene import Scene
+from recon.scene import Scene, Tracks
 
 
 def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
@@ -34,6 +34,10 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     times                    [N] float64             seconds from the start of a video, NaN for photos
     upright_from_world       [4,4] float32           to the frame of the GLB and the PLY, +Y up
     sparse_points            [P,3] float32           triangulated points in the world, P is 0 where there are none
+    track_pixels             [N,T,2] float32         where T followed points are in ``images``; T may be 0
+    track_visibility         [N,T] float32           0 to 1: whether a point is seen there
+    track_confidence         [N,T] float32           0 to 1: whether the place is right
+    track_query              [T] int32               the frame in which each point was picked
     metric                   bool                    True where one unit is one metre
     model, settings, notes   str, JSON, [M] str      what made it, how, and what it says to the user
     filters                  JSON                    what made ``mask``
@@ -42,6 +46,7 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     frames = scene.frames
     points = [np.where(frame.known()[..., None], frame.world_points(), 0) for frame in frames]
     times = [np.nan if frame.time is None else frame.time for frame in frames]
+    tracks = scene.tracks or _no_tracks(len(frames))
     arrays = {
         "images": _padded([frame.image for frame in frames]),
         "depth": _padded([frame.depth for frame in frames]),
@@ -57,6 +62,10 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
         "times": np.array(times, np.float64),
         "upright_from_world": gravity.upright(scene.frames),
         "sparse_points": np.zeros((0, 3), np.float32) if scene.sparse_points is None else scene.sparse_points,
+        "track_pixels": tracks.pixels,
+        "track_visibility": tracks.visibility,
+        "track_confidence": tracks.confidence,
+        "track_query": tracks.query,
         "metric": np.array(scene.metric),
         "model": np.array(scene.model),
         "settings": np.array(json.dumps(scene.settings)),
@@ -64,6 +73,11 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
         "filters": np.array(json.dumps(dataclasses.asdict(filters), default=sorted)),
     }
     np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _no_tracks(frames: int) -> Tracks:
+    nothing = np.zeros((frames, 0), np.float32)
+    return Tracks(np.zeros((frames, 0, 2), np.float32), nothing, nothing, np.zeros(0, np.int32))
 
 
 def _padded(maps: list[np.ndarray]) -> np.ndarray:

@@ -57,7 +57,7 @@ def tracked_points(scene: Scene, masks: Sequence[np.ndarray]) -> SparsePoints:
         return _points(scene, np.zeros((0, 3)), np.zeros(0, int), np.zeros(0, int), np.zeros((0, 2)))
     from recon.alignment.observations import observe, settle  # brings pycolmap, which most exports do without
 
-    mapping = observe(scene.frames, scene.tracks)
+    mapping = observe(scene.frames, scene.tracks, own_cameras=True)
     mapping.poses = {index: pose for index, pose in mapping.poses.items() if masks[index].any()}
     settle(mapping)
     used = np.flatnonzero(mapping.used)

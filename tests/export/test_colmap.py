@@ -231,6 +231,22 @@ def test_tracks_give_points_with_all_their_observations(tmp_path):
             assert error < 4 * 160 / 1024  # what counts as agreeing, in working pixels
 
 
+def test_tracks_give_points_whatever_the_shape_of_a_cameras_pixels(tmp_path):
+    scene = synthetic_scene(5, 120, 160)
+    for index, frame in enumerate(scene.frames):
+        step = 2 + index % 2  # columns left out, so that pixels are wide, and not in all frames alike
+        frame.image, frame.depth = frame.image[:, :150:step], frame.depth[:, :150:step]
+        frame.confidence = frame.confidence[:, :150:step]
+        frame.camera.intrinsics = np.diag([1 / step, 1, 1]).astype(np.float32) @ frame.camera.intrinsics
+        frame.camera.intrinsics[0, 2] += 0.5 - 0.5 / step
+        frame.original_size = (150, 120)
+        frame.original_from_processed = np.diag([frame.size[0] / 75, 1, 1]).astype(np.float32)
+    scene.tracks = followed(scene, noise=0.1)
+    many = [point for point in written(scene, tmp_path).points3D.values() if point.track.length() > 1]
+    assert len(many) > 200
+    assert max(point.error for point in many) < 1
+
+
 def test_tracked_points_heed_filters():
     scene = synthetic_scene(5, 120, 160)
     scene.tracks = followed(scene, noise=0.2)

@@ -8,6 +8,7 @@ from recon.export import cloud
 from recon.export.npz import write_npz
 from recon.filters import Filters, keep
 from recon.geometry import transform
+from tests.alignment.test_refine import followed
 from tests.helpers import synthetic_scene
 
 FILTERS = Filters(confidence=30, frames=frozenset({0, 2}))
@@ -36,6 +37,18 @@ def test_everything_is_there_in_the_scenes_own_frame(tmp_path):
     assert Filters(**json.loads(str(arrays["filters"]))) == FILTERS
     assert arrays["notes"].tolist() == ["Größe unknown."]
     assert arrays["sparse_points"].shape == (0, 3)
+    assert arrays["track_pixels"].shape == (3, 0, 2)
+
+
+def test_tracks_are_there(tmp_path):
+    scene = synthetic_scene(3)
+    scene.tracks = followed(scene, count=7)
+    with np.load(recon.export(scene, tmp_path / "scene.npz", FILTERS)) as file:
+        assert file["track_pixels"].shape == (3, 7, 2)
+        np.testing.assert_array_equal(file["track_pixels"], scene.tracks.pixels)
+        np.testing.assert_array_equal(file["track_visibility"], scene.tracks.visibility)
+        np.testing.assert_array_equal(file["track_confidence"], scene.tracks.confidence)
+        np.testing.assert_array_equal(file["track_query"], scene.tracks.query)
 
 
 def test_its_mask_and_transform_give_the_points_of_the_other_formats(tmp_path):
