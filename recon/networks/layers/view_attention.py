@@ -83,9 +83,8 @@ class InformationSharing(nn.Module):
         kept = []
         for number, layer in enumerate(self.self_attention_blocks):
             if number % 2:
-                tokens = (
-                    layer(tokens.unflatten(1, (views, -1)).flatten(0, 1)).unflatten(0, (batch, views)).flatten(1, 2)
-                )
+                apart = tokens.reshape(batch * views, -1, tokens.shape[-1])
+                tokens = layer(apart).reshape(tokens.shape)
             else:
                 joined = layer(torch.cat([tokens, scale], 1))
                 tokens, scale = joined[:, :-1], joined[:, -1:]
