@@ -6,6 +6,7 @@ what a token keeps and what its attention costs. The factors are of the publishe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 PATCH = 14
@@ -93,7 +94,8 @@ def predict(
     each = height // PATCH * (width // PATCH) + SPECIAL
     tokens, pixels = frames * each, frames * height * width
     passing = tokens * curve.token + min(tokens, curve.together) * curve.working
-    dense = tokens * curve.kept + min(chunk, frames) * height * width * curve.dense
+    together = math.ceil(frames / math.ceil(frames / chunk)) if frames else 0  # as `recon.networks.vggt.slices`
+    dense = tokens * curve.kept + together * height * width * curve.dense
     memory = curve.process + parameters * curve.weight + width_share * max(passing, dense) + pixels * curve.pixel
     # Blocks attend within views, two of three of them, or across all.
     pairs = tokens * (2 * each + tokens) * 24

@@ -175,7 +175,9 @@ class FusedBlock(Block):
         score = bounded_attention.largest_score(self.attn.q_norm, self.attn.k_norm)
         self.bounded = bounded and width == 64 and score < bounded_attention.LARGEST
         self.factor = bounded_attention.factor(width) if self.bounded else 1.0
-        self.values = dtype if self.bounded else self.dtype  # precision of what the attention weighs
+        # Exponentials without a maximum need bfloat16's range, hence values too; queries and keys need float16 no more
+        # than values do, and it makes a GPU hotter, hence slower.
+        self.seen = dtype if self.bounded else self.dtype
 
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
         """See `Block.project`; ``rotary`` as in `Block.forward`."""
@@ -184,9 +186,7 @@ class FusedBlock(Block):
             query, key, value = self._packed(tokens).unbind(2)
             return query, key, value
         shape = (*tokens.shape[:2], self.attn.heads, tokens.shape[2] // self.attn.heads)
-        heads = [
-            torch.empty(shape, dtype=dtype, device=tokens.device) for dtype in (self.dtype, self.dtype, self.values)
-        ]
+        heads = [torch.empty(shape, dtype=self.seen, device=tokens.device) for _ in range(3)]
         norms = self.attn.q_norm, self.attn.k_norm
         for part, *rows in zip(parts, *(each.split(len(parts[0])) for each in heads), strict=True):
             fused.norm_rotate(self._packed(part), norms, rotary, self.factor, (rows[0], rows[1], rows[2]))
@@ -197,7 +197,7 @@ class FusedBlock(Block):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Block.attend`."""
-        return (bounded_attention.attend if self.bounded else attend)(query, key, value)
+        return bounded_attention.attend(query, key, value, self.dtype) if self.bounded else attend(query, key, value)
 
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """See `Block.add`; the tokens that are given stay as they are."""
@@ -265,8 +265,16 @@ class Graph:
     def __init__(self, function: Callable[[Tensor], Prediction], images: Tensor) -> None:
         self._images = images.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with witnessed() as self._tables, torch.cuda.graph(self._graph):
-            self._prediction = function(self._images)
+        benchmark = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True
+        try:
+            # Times the ways there are of each convolution, which a recording cannot and which each thread does for
+            # itself; what is recorded then takes the fastest.
+            function(self._images)
+            with witnessed() as self._tables, torch.cuda.graph(self._graph):
+                self._prediction = function(self._images)
+        finally:
+            torch.backends.cudnn.benchmark = benchmark
 
     def __call__(self, images: Tensor) -> Prediction:
         """The function's value, copied out of what the next replay overwrites."""

@@ -11,6 +11,7 @@ only thing that tells views apart is the first one's own set of special tokens: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
@@ -406,7 +407,8 @@ def camera_head(configuration: Configuration) -> CameraHead:
 
 
 def slices(count: int, size: int) -> list[slice]:
-    """All of ``count``, at most ``size`` at a time."""
+    """All of ``count``, at most ``size`` at a time and about as many each time."""
+    size = math.ceil(count / math.ceil(count / size)) if count else size
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from recon.errors import InputError
 from recon.networks.layers.tracker import window_products
-from recon.networks.vggt import VGGT, Configuration, decode_cameras, encode_cameras, read_configuration
+from recon.networks.vggt import VGGT, Configuration, decode_cameras, encode_cameras, read_configuration, slices
 from tests.networks.small_vggt import configuration, stand_in_state
 from tests.networks.stand_in import smooth_images
 from tests.parity import RECORDINGS, described_in
@@ -274,3 +274,13 @@ def test_pairs_of_blocks_and_the_other_order(images):
     ]
     with torch.inference_mode():
         assert network(images).depth.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(10, 8, [5, 5]), (9, 4, [3, 3, 3]), (7, 8, [7]), (20, 8, [7, 7, 6])]
+)
+def test_chunks_are_about_as_large_as_each_other(count, size, sizes):
+    chunks = slices(count, size)
+    assert [part.stop - part.start for part in chunks] == sizes
+    assert [i for part in chunks for i in range(count)[part]] == list(range(count))
+    assert slices(0, size) == []

@@ -18,7 +18,7 @@ from recon.networks.layers import fused
 
 LARGEST = 80.0  # of a score to the base 2: leaves 2 ** 47 for the number of keys and the size of values
 KEYS = 64  # of a step
-FEW = 16384  # tokens; up to here steps of fewer queries fill the GPU better
+FEW = 40_000  # tokens; up to here steps of fewer queries are faster: they fill the GPU more evenly
 
 if fused.AVAILABLE:
     import triton
@@ -30,14 +30,13 @@ if fused.AVAILABLE:
         HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
     ):  # fmt: skip
         stride: tl.constexpr = HEADS * WIDTH
-        start = (tl.program_id(1) // HEADS).to(tl.int64) * count
-        head = (tl.program_id(1) % HEADS) * WIDTH
+        start = (tl.program_id(1) // HEADS).to(tl.int64) * count * stride + tl.program_id(1) % HEADS * WIDTH
         row, key, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, KEYS), tl.arange(0, WIDTH)
         inside = row[:, None] < count
-        place = (start + row[:, None]) * stride + head + channel[None, :]
+        place = start + row[:, None].to(tl.int64) * stride + channel[None, :]
         query = tl.load(queries + place, inside, 0.0)
-        keys += start * stride + head + key[None, :] * stride + channel[:, None]
-        values += start * stride + head + key[:, None] * stride + channel[None, :]
+        keys += start + key[None, :] * stride + channel[:, None]
+        values += start + key[:, None] * stride + channel[None, :]
         total = tl.zeros([ROWS], tl.float32)
         result = tl.zeros([ROWS, WIDTH], tl.float32)
         whole = count // KEYS
@@ -81,7 +80,7 @@ def largest_score(query: nn.Module, key: nn.Module) -> float:
     return product.item() * factor(width)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """See `recon.networks.layers.transformer.attend`; no score may exceed `LARGEST`.
 
     Args:
@@ -89,13 +88,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         key: the same shape; contiguous.
         value: the same shape; contiguous. In bfloat16 or float32, whose exponents sums of exponentials need; so are
             the exponentials themselves. Queries and keys may be in any precision.
+        dtype: of what comes out; None for that of queries.
     """
     batch, count, heads, width = query.shape
     if not fused.compiled(query):
         query, key, value = (part.transpose(1, 2).to(query.dtype) for part in (query, key, value))
         attended = functional.scaled_dot_product_attention(query, key, value, scale=math.log(2))
-        return attended.transpose(1, 2).flatten(2)
-    attended = torch.empty_like(query)
+        return attended.transpose(1, 2).flatten(2).to(dtype)
+    attended = torch.empty_like(query, dtype=dtype)
     rows = 64 if batch * count <= FEW else 128
     with torch.cuda.device_of(query):
         _attend[(triton.cdiv(count, rows), batch * heads)](

@@ -63,12 +63,13 @@ class Dpt(nn.Module):
         rows, columns = height // self.patch, width // self.patch
         levels = []
         for tokens, project, resize in zip(layers, self.projects, self.resize_layers, strict=True):
+            assert isinstance(project, nn.Conv2d)
             weight = project.weight
             normed = fused.norm(tokens.to(self.norm.weight.dtype), self.norm, weight.dtype)
             maps = normed.transpose(1, 2).unflatten(2, (rows, columns))
             added = [positions(aspect, rows, columns, len(weight), weight.dtype, weight.device)] * self.pos_embed
             maps = convolved(project, maps, *added)
-            levels.append(maps if isinstance(resize, nn.Identity) else convolved(resize, maps))
+            levels.append(convolved(resize, maps) if isinstance(resize, (nn.Conv2d, nn.ConvTranspose2d)) else maps)
         maps = self.scratch.fuse(levels)
         size, channels = (height // self.down_ratio, width // self.down_ratio), maps.shape[1]
         codes = position_codes(aspect, *size, channels, maps.device) if self.pos_embed else None

@@ -87,9 +87,9 @@ def convolved(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, *added: Tenso
     The first map that is added may be ``[1,C,H,W]``, for all alike.
     """
     if isinstance(layer, nn.ConvTranspose2d):
-        result = functional.conv_transpose2d(maps, layer.weight, None, layer.stride)  # type: ignore[arg-type]
+        result = functional.conv_transpose2d(maps, layer.weight, None, layer.stride)
     else:
-        result = functional.conv2d(maps, layer.weight, None, layer.stride, layer.padding)  # type: ignore[arg-type]
+        result = functional.conv2d(maps, layer.weight, None, layer.stride, layer.padding)
     bias = layer.bias
     if not usable(result):
         result = result if bias is None else result + bias[:, None, None]
@@ -99,7 +99,8 @@ def convolved(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, *added: Tenso
     result = together(result)
     if bias is None and not added and not relu:
         return result
-    first, second = (*(together(each) for each in added), *(None,) * (2 - len(added)))
+    parts: list[Tensor | None] = [*(together(each) for each in added), None, None]
+    first, second = parts[:2]
     size = 2048
     with torch.cuda.device_of(result):
         _finish[(triton.cdiv(result.numel(), size),)](
@@ -155,6 +156,8 @@ def resized(
 def read_out(maps: Tensor, layers: nn.Sequential) -> Tensor:
     """A convolution, a ReLU and a convolution of single pixels, the latter in the precision of its weights."""
     first, _, last = layers
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(last, nn.Conv2d)
     if not usable(maps) or last.weight.dtype != torch.float32:
         return last(functional.relu(first(maps)).to(last.weight.dtype))
     hidden = together(functional.conv2d(maps, first.weight, None, first.stride, first.padding))
