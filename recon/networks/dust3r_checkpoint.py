@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from recon.checkpoint import read_json_beside, read_with_arguments
+from recon.networks.configuration import check
 from recon.networks.constructor import read_constructor
 from recon.networks.dust3r_configuration import Configuration, read_configuration
-from recon.networks.vggt_configuration import check
 
 CONSTRUCTOR = "AsymmetricCroCo3DStereo"
 # What the constructor takes where its call says nothing, as far as that is not what is published.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
+from recon.networks.configuration import check, converted
 from recon.networks.layers.pointmaps import CONFIDENCES, POINTS
-from recon.networks.vggt_configuration import check, converted
 
 HEADS = ("dpt", "linear")
 # What a configuration may say beside the fields of `Configuration`. Pictures always come upright here, so how training

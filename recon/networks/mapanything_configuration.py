@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recon.networks.vggt_configuration import check, converted
+from recon.networks.configuration import check, converted
 
 GLOBAL = (128, 256, 512)
 DENSE = (588, 768, 1024)
@@ -102,7 +102,8 @@ class Configuration:
     def __post_init__(self) -> None:
         blocks = self.attention
         for name, part in (("the encoder", self.encoder), ("the views", blocks)):
-            check(part.depth > 0 and part.width % part.heads == 0, f"the heads of {name} must divide its width")
+            sizes = part.width, part.depth, part.heads, part.hidden
+            check(min(sizes) > 0 and part.width % part.heads == 0, f"the heads of {name} must divide its width")
         known = len(blocks.taps) == 2 and all(0 <= tap < blocks.depth for tap in blocks.taps)
         check(known, "info_sharing_config.module_args.indices must name two of its layers")
         check(len(self.heads.channels) == 4, "pred_head_config.feature_head.layer_dims must hold four numbers")

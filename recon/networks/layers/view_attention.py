@@ -28,7 +28,7 @@ class PictureEncoder(nn.Module):
         self.model.blocks = nn.ModuleList(
             block(settings.width, settings.heads, settings.hidden, settings.gated, 1.0) for _ in range(settings.depth)
         )
-        del self.model.mask_token
+        del self.model.mask_token  # which these checkpoints do not hold
         if not settings.normed:
             self.model.norm = nn.Identity()  # type: ignore[assignment]
 
