@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
 from demo.visit import Visit, defaults
 from recon import CARDS, Options
 from recon.models import Card
+from recon.models.base import Fit, Points
 
 POINTS = {"depth": "Depth and camera", "head": "The network's pointmap"}
 FIT = {"crop": "Crop", "pad": "Pad"}
@@ -67,8 +68,8 @@ def _switch(name: str, label: str, info: str, card: Card) -> gr.Checkbox:
 
 def options(
     card: Card,
-    points: Literal["depth", "head"],
-    fit: Literal["crop", "pad"],
+    points: Points,
+    fit: Fit,
     refine: bool,
     verify: bool,
     dense: bool,

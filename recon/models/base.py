@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from recon.errors import InputError
 from recon.scene import Scene, Tracks, View
 
 if TYPE_CHECKING:
     import torch  # the page must open before its seconds are spent
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,10 @@ class Card:
     defaults: tuple[str, ...] = ("verify", "dense")
 
 
+Points = Literal["depth", "head"]
+Fit = Literal["crop", "pad"]
+
+
 @dataclass(frozen=True)
 class Options:
     """What a user may choose for a run.
@@ -75,14 +78,24 @@ class Options:
         fit: how a picture is brought to the network's size: "crop" (what is too high loses top and bottom) or "pad"
             (all of it is kept, smaller).
         refine: adjust cameras and points by bundle adjustment over the network's own tracks.
+
+    Raises:
+        InputError: a value that there is not.
     """
 
     maximum_views: int | None = None
     verify: bool | None = None
     dense: bool | None = None
-    points: Literal["depth", "head"] = "depth"
-    fit: Literal["crop", "pad"] = "crop"
+    points: Points = "depth"
+    fit: Fit = "crop"
     refine: bool = False
+
+    def __post_init__(self) -> None:
+        if self.maximum_views is not None and self.maximum_views < 1:
+            raise InputError(f"maximum_views is {self.maximum_views}: allow at least one, or leave it out.")
+        for name, value, known in (("points", self.points, get_args(Points)), ("fit", self.fit, get_args(Fit))):
+            if value not in known:
+                raise InputError(f"{name} is '{value}': choose one of {', '.join(known)}.")
 
 
 @dataclass(frozen=True)
@@ -188,7 +201,7 @@ class Model(ABC):
     def track(
         self,
         scene: Scene,
-        pixels: np.ndarray | None = None,
+        pixels: ArrayLike | None = None,
         frame: int = 0,
         progress: Callable[[float, str], None] | None = None,
     ) -> Tracks:
@@ -196,7 +209,7 @@ class Model(ABC):
 
         Args:
             scene: as `stream` gave it.
-            pixels: ``[N,2]`` in the image of that frame; None for keypoints found there.
+            pixels: ``[N,2]``, points (x, y) in the image of that frame; None for keypoints found there.
             frame: index into ``scene.frames``.
             progress: called with the share done, 0 to 1, and what is being done; may raise to stop.
 

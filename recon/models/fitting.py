@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from recon.models.base import Fit
+
 PATCH = 14
 SIDE = 518  # of the published network's input
-Fit = Literal["crop", "pad"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from recon import checkpoint
@@ -25,7 +26,7 @@ from recon.models.keypoints import keypoints
 from recon.models.stages import Progress, in_background, relay, schedule
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
-from recon.models.vggt_tracking import Tracking, pictures
+from recon.models.vggt_tracking import Tracking, pictures, points_of
 from recon.networks.acceleration import accelerate, half_precision
 from recon.networks.vggt import VGGT, Features, read_configuration, slices
 from recon.scene import Scene, Tracks, View
@@ -97,27 +98,29 @@ class Vggt(Model):
             if not last:
                 plan = smaller(plan, [view.size for view in views], options)
                 scene.frames.clear()
+                scene.tracks = scene.sparse_points = None
                 yield Update("Preparing", reached, plan.notes[-1], scene)
         raise InputError("There is not enough memory, even for a smaller run: use fewer photos or quit other programs.")
 
     def track(
         self,
         scene: Scene,
-        pixels: np.ndarray | None = None,
+        pixels: ArrayLike | None = None,
         frame: int = 0,
         progress: Callable[[float, str], None] | None = None,
     ) -> Tracks:
         """See `Model.track`. What the network saw from that frame is kept, so that a second call answers sooner."""
         report = progress or (lambda fraction, message: None)
+        if not scene.frames:
+            raise InputError("This scene is empty: reconstruct photos first.")
         if not 0 <= frame < len(scene.frames):
             raise InputError(f"There is no frame {frame}: choose one of 0 to {len(scene.frames) - 1}.")
-        if pixels is None:
-            pixels = keypoints(scene.frames[frame])
-            if not len(pixels):
-                raise InputError(f"'{scene.frames[frame].name}' shows no corners to follow: click points on it.")
+        points = keypoints(scene.frames[frame]) if pixels is None else points_of(pixels)
+        if pixels is None and not len(points):
+            raise InputError(f"'{scene.frames[frame].name}' shows no corners to follow: click points on it.")
         try:
             with self._alone(report):
-                return self._tracking.follow(scene, np.asarray(pixels, np.float32), frame, report)
+                return self._tracking.follow(scene, points, frame, report)
         except Exception as error:
             if not memory.is_refusal(error):
                 raise
@@ -210,8 +213,11 @@ class Vggt(Model):
         from recon.alignment.refine import refine
 
         chosen = [(i, found) for i in keyframes(scene) if len(found := keypoints(scene.frames[i]))]
+        if not chosen:
+            scene.notes.append("The cameras were not refined, since no photo shows corners that could be followed.")
+            return
         start, end = parts["Tracking"]
-        share = (end - start) / max(1, len(chosen))
+        share = (end - start) / len(chosen)
         try:
             for number, (frame, pixels) in enumerate(chosen):
                 following = in_background(partial(self.track, scene, pixels, frame))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from recon.errors import InputError
@@ -66,8 +67,6 @@ class Tracking:
         Raises:
             InputError: a point lies outside of the frame, or the frames are too small or not of this network's making.
         """
-        if pixels.ndim != 2 or pixels.shape[1] != 2 or not len(pixels):
-            raise InputError("There is nothing to follow: give at least one point (x, y).")
         if not ((pixels >= 0) & (pixels <= scene.frames[frame].size)).all():
             width, height = scene.frames[frame].size
             raise InputError(f"A point lies outside of the frame: give points within {width} x {height} pixels.")
@@ -113,6 +112,21 @@ class Tracking:
         )
         self.keep(scene, frame, features)
         return features
+
+
+def points_of(pixels: ArrayLike) -> np.ndarray:
+    """``[N,2] float32``, at least one point.
+
+    Raises:
+        InputError: that is not what ``pixels`` are.
+    """
+    try:
+        points = np.asarray(pixels, np.float32)
+    except (TypeError, ValueError):
+        points = np.empty(0, np.float32)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise InputError("There is nothing to follow: give points as a list of pairs (x, y), at least one.")
+    return points
 
 
 def pictures(inputs: Sequence[fitting.Fitted], device: torch.device) -> Tensor:

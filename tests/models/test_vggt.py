@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import recon
-from recon import CARDS, InputError, Options, View, geometry
+from recon import CARDS, InputError, Options, Scene, View, geometry
 from recon.models.fitting import fit
 from recon.models.vggt import Vggt
 from recon.models.vggt_frames import rig_of
@@ -243,6 +243,18 @@ def test_refinement_follows_tracks(model):
     assert fractions == sorted(fractions)
 
 
+def test_photos_without_corners_are_not_refined(model):
+    scene = model.reconstruct([blank(300, 100)] * 2, Options(refine=True))
+    assert len(scene.frames) == 2
+    assert scene.notes == ["The cameras were not refined, since no photo shows corners that could be followed."]
+
+
+@pytest.mark.parametrize("wrong", [{"points": "heads"}, {"fit": "stretch"}, {"maximum_views": 0}])
+def test_choices_that_there_are_not(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Options(**wrong)
+
+
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -440,9 +452,13 @@ def test_what_cannot_be_followed_is_told(model, scene):
         ([[100, np.nan]], 0, "outside"),
         (np.zeros((0, 2)), 0, "at least one"),
         ([1, 2], 0, "at least one"),
+        ([[1, 2], [3]], 0, "pairs"),
+        ([["left", "top"]], 0, "pairs"),
     ]:
         with pytest.raises(InputError, match=told):
-            model.track(scene, np.array(pixels), frame)
+            model.track(scene, pixels, frame)
+    with pytest.raises(InputError, match="empty"):
+        model.track(Scene(), [[10, 10]])
     with pytest.raises(InputError, match="this model made"):
         model.track(synthetic_scene(2), np.array([[10, 10]]))
     with pytest.raises(InputError, match="no corners"):
