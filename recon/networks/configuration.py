@@ -42,10 +42,9 @@ def converted(kind: Any, value: Any, path: str) -> Any:
     if kind in (int, float):
         if value is None and path.endswith("init_values"):
             return 0.0
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        check(
-            number and kind(value) == value, f"{path} must be a {'whole ' if kind is int else ''}number, not {value!r}"
-        )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        whole = kind is float or (number and math.isfinite(value) and value == int(value))
+        check(number and whole, f"{path} must be a {'whole ' if kind is int else ''}number, not {value!r}")
         return kind(value)
     item = kind.__args__[0]
     check(isinstance(value, (list, tuple)), f"{path} must be a list, not {value!r}")
