@@ -42,7 +42,7 @@ def converted(kind: Any, value: Any, path: str) -> Any:
     if kind in (int, float):
         if value is None and path.endswith("init_values"):
             return 0.0
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
         whole = kind is float or (number and math.isfinite(value) and value == int(value))
         check(number and whole, f"{path} must be a {'whole ' if kind is int else ''}number, not {value!r}")
         return kind(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -204,7 +205,9 @@ def read_configuration(values: Mapping[str, Any]) -> Configuration:
     gate, blocks = taken("info_sharing_mlp_layer_str", str, "mlp"), "info_sharing_config.module_args"
     check(gate in GATES, f"there is no MLP {gate!r}")
     width = taken(f"{blocks}.dim", int, 768)
-    hidden = int(width * taken(f"{blocks}.mlp_ratio", float, 4.0))
+    ratio = taken(f"{blocks}.mlp_ratio", float, 4.0)
+    check(math.isfinite(ratio), f"{blocks}.mlp_ratio must be finite")
+    hidden = int(width * ratio)
     attention = AlternatingAttention(
         width,
         taken(f"{blocks}.depth", int),

@@ -323,6 +323,8 @@ def test_infinity_may_be_a_number_or_a_word():
         ("info_sharing_mlp_layer_str", "maxout", "no MLP 'maxout'"),
         ("info_sharing_config.module_args.depth", "16", "must be a whole number, not '16'"),
         ("info_sharing_config.module_args.depth", float("inf"), "must be a whole number, not inf"),
+        ("info_sharing_config.module_args.mlp_ratio", float("inf"), "mlp_ratio must be finite"),
+        ("info_sharing_config.module_args.mlp_ratio", float("nan"), "must be a number, not nan"),
         ("info_sharing_config.module_args.num_heads", 7, "must divide its width"),
         ("info_sharing_config.module_args.num_heads", 0, "must divide its width"),
         ("info_sharing_config.module_args.indices", [7, 16], "must name two of its layers"),
