@@ -21,8 +21,8 @@ from recon.errors import InputError
 from recon.networks.layers.geometry_encoders import DenseEncoder, GlobalEncoder
 from recon.networks.layers.mapanything_heads import SMALLEST, Levels, PoseHead, Regressor, ScaleHead
 from recon.networks.layers.pose_encoding import rotation_from_quaternion
-from recon.networks.layers.view_attention import EPS, PATCH, InformationSharing, PictureEncoder
-from recon.networks.mapanything_configuration import Configuration, read_configuration
+from recon.networks.layers.view_attention import EPS, InformationSharing, PictureEncoder
+from recon.networks.mapanything_configuration import PATCH, Configuration, read_configuration
 from recon.networks.mapanything_inputs import Known, normalised_depth, normalised_translations, relative_poses
 
 __all__ = ["Configuration", "Features", "Known", "MapAnything", "Maps", "Prediction", "read_configuration"]

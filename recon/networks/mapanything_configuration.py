@@ -9,6 +9,7 @@ from typing import Any
 
 from recon.networks.configuration import check, converted
 
+PATCH = 14  # of the image encoder, in pixels
 GLOBAL = (128, 256, 512)
 DENSE = (588, 768, 1024)
 
@@ -131,6 +132,7 @@ IMPLIED: dict[str, Any] = {  # what is the same for all checkpoints
     "info_sharing_config.model_type": "alternating_attention",
     "info_sharing_config.model_return_type": "intermediate_features",
     "info_sharing_config.custom_positional_encoding": None,
+    "info_sharing_config.module_args.custom_positional_encoding": None,
     "info_sharing_config.module_args.norm_intermediate": True,
     "info_sharing_config.module_args.distinguish_ref_and_non_ref_views": True,
     "info_sharing_config.module_args.qkv_bias": True,
@@ -163,16 +165,21 @@ INPUTS = {  # of the files, by the names of `GeometryEncoders`: channels, kind
     "scale": ("scale_encoder_config", 1, "global_rep_encoder"),
 }
 UNUSED = {  # names, and what concerns only how a checkpoint was trained or where its start came from
-    "encoder_config": ("name", "uses_torch_hub", "torch_hub_pretrained", "torch_hub_force_reload"),
+    "encoder_config": ("name", "uses_torch_hub", "torch_hub_pretrained"),
     "info_sharing_config.module_args": ("name", "size"),
     "pred_head_config.dpt_adaptor": ("ray_directions_z_dir_min",),
+    **{f"geometric_input_config.{key}": ("name",) for key, _, _ in INPUTS.values()},
     "geometric_input_config": (
         "overall_prob", "dropout_prob", "ray_dirs_prob", "depth_prob", "cam_prob", "sparse_depth_prob",
         "sparsification_removal_percent", "depth_scale_norm_all_prob", "pose_scale_norm_all_prob",
     ),
 }  # fmt: skip
 UNUSED_PATHS = {f"{where}.{name}" for where, names in UNUSED.items() for name in names}
-UNUSED_NAMES = ("gradient_checkpointing", "checkpoint_gradient", "torch_hub_force_reload")  # wherever they stand
+UNUSED_NAMES = {  # wherever they stand
+    "gradient_checkpointing", "checkpoint_gradient", "torch_hub_force_reload", "pretrained_checkpoint_path",
+    "load_specific_pretrained_submodules", "specific_pretrained_submodules",
+}  # fmt: skip
+SAID_AGAIN = "pred_head_config.adaptor_config."  # what the adaptors say
 
 
 def read_configuration(values: Mapping[str, Any]) -> Configuration:
@@ -185,11 +192,12 @@ def read_configuration(values: Mapping[str, Any]) -> Configuration:
     """
     if not values:
         return Configuration()
-    given = dict(leaves(values))
+    given = {path: value for path, value in leaves(values) if not path.startswith(SAID_AGAIN)}
 
     def taken(path: str, kind: Any, default: Any = None) -> Any:
-        check(path in given or default is not None, f"it must say {path}")
-        return converted(kind, given.pop(path), path) if path in given else default
+        value = given.pop(path, None)
+        check(value is not None or default is not None, f"it must say {path}")
+        return default if value is None else converted(kind, value, path)
 
     size = taken("encoder_config.size", str)
     check(size in ENCODERS, f"there is no encoder of size {size!r}")
@@ -218,25 +226,44 @@ def read_configuration(values: Mapping[str, Any]) -> Configuration:
         taken(f"{blocks}.indices", tuple[int, ...]),
         taken("use_register_tokens_from_encoder", bool, False),
     )
-    inner: dict[str, Any] = {}
-    implied = dict(IMPLIED)
-    for name, (key, channels, kind) in INPUTS.items():
-        path = f"geometric_input_config.{key}"
-        inner[name] = taken(f"{path}.intermediate_dims", tuple[int, ...], getattr(GeometryEncoders, name))
-        implied |= {f"{path}.in_chans": channels, f"{path}.encoder_str": kind, f"{path}.apply_pe": False}
-        given.pop(f"{path}.name", None)
+    inner = {
+        name: taken(f"geometric_input_config.{key}.intermediate_dims", tuple[int, ...], getattr(GeometryEncoders, name))
+        for name, (key, _, _) in INPUTS.items()
+    }
     heads = Heads(
         taken("pred_head_config.feature_head.layer_dims", tuple[int, ...], Heads.channels),
         taken("pred_head_config.feature_head.feature_dim", int, Heads.features),
         taken("pred_head_config.pose_head.num_resconv_block", int, Heads.pose_blocks),
         taken("pred_head_config.scale_head.hidden_dim", int, Heads.scale_width),
     )
+    configuration = Configuration(encoder, attention, GeometryEncoders(**inner), heads)
+    implied = implied_values(configuration)
     for path, value in given.items():
-        if path in UNUSED_PATHS or path.rpartition(".")[2] in UNUSED_NAMES:
-            continue
-        check(path in implied, f"this network does not know {path!r}")
-        check(number(value) == implied[path], f"{path} must be {implied[path]!r}, not {value!r}")
-    return Configuration(encoder, attention, GeometryEncoders(**inner), heads)
+        if path not in UNUSED_PATHS and path.rpartition(".")[2] not in UNUSED_NAMES:
+            check(path in implied, f"this network does not know {path!r}")
+            check(number(value) == implied[path], f"{path} must be {implied[path]!r}, not {value!r}")
+    return configuration
+
+
+def implied_values(configuration: Configuration) -> dict[str, Any]:
+    """What a file may say that is the same for all checkpoints or follows from other values, by its path."""
+    wide, inner, features = configuration.encoder.width, configuration.attention.width, configuration.heads.features
+    head = "pred_head_config"
+    implied = IMPLIED | {
+        "encoder_config.patch_size": PATCH,
+        "info_sharing_config.module_args.input_embed_dim": wide,
+        f"{head}.feature_head.patch_size": PATCH,
+        f"{head}.feature_head.input_feature_dims": [wide, inner, inner, inner],
+        f"{head}.regressor_head.input_feature_dim": features,
+        f"{head}.pose_head.patch_size": PATCH,
+        f"{head}.pose_head.input_feature_dim": inner,
+        f"{head}.scale_head.input_feature_dim": inner,
+    }
+    for key, channels, kind in INPUTS.values():
+        said = {"in_chans": channels, "encoder_str": kind, "apply_pe": False, "enc_embed_dim": wide}
+        said["patch_size"] = PATCH
+        implied |= {f"geometric_input_config.{key}.{name}": value for name, value in said.items()}
+    return implied
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -313,11 +313,33 @@ def test_infinity_may_be_a_number_or_a_word():
     assert read_configuration(config) == Configuration()
 
 
+def test_what_follows_from_other_values_may_be_said_and_what_concerns_training_is_not_read():
+    config = published("manifest_v1")
+    head, geometry = config["pred_head_config"], config["geometric_input_config"]
+    config |= {
+        "pretrained_checkpoint_path": None,
+        "specific_pretrained_submodules": [],
+        "torch_hub_force_reload": False,
+    }
+    config["encoder_config"] |= {"torch_hub_force_reload": False, "patch_size": 14, "keep_first_n_layers": None}
+    config["info_sharing_config"]["module_args"] |= {"input_embed_dim": 1024, "custom_positional_encoding": None}
+    head["feature_head"] |= {"patch_size": 14, "input_feature_dims": [1024, 768, 768, 768]}
+    head["adaptor_config"] = {"type": head["adaptor_type"], "input_dim": 6, "dense_pred_init_dict": head["dpt_adaptor"]}
+    head["pose_head"] |= {"patch_size": 14, "input_feature_dim": 768}
+    geometry["depth_encoder_config"] |= {"enc_embed_dim": 1024, "patch_size": 14}
+    geometry["depth_prob"] = 0.5
+    assert read_configuration(config) == read_configuration(published("manifest_v1"))
+    head["pose_head"]["input_feature_dim"] = 1024
+    with pytest.raises(InputError, match=r"pose_head\.input_feature_dim must be 768, not 1024"):
+        read_configuration(config)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
         ("depth", 3, "does not know 'depth'"),
         ("encoder_config.patch", 3, "does not know 'encoder_config.patch'"),
+        ("encoder_config.patch_size", 16, "encoder_config.patch_size must be 14, not 16"),
         ("encoder_config.size", "enormous", "no encoder of size 'enormous'"),
         ("encoder_config.with_registers", True, "encoder_config.with_registers must be False, not True"),
         ("info_sharing_mlp_layer_str", "maxout", "no MLP 'maxout'"),

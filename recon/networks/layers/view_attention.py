@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from recon.networks.layers.swiglu import SwiGlu
 from recon.networks.layers.transformer import Block
 from recon.networks.layers.vision_transformer import VisionTransformer
-from recon.networks.mapanything_configuration import AlternatingAttention, ImageEncoder
+from recon.networks.mapanything_configuration import PATCH, AlternatingAttention, ImageEncoder
 
-PATCH, SIDE = 14, 518  # of the image encoder, in pixels
+SIDE = 518  # of the picture that the image encoder's positions are made for, in pixels
 EPS = 1e-6  # of all LayerNorms
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the image encoder was trained on
 
