@@ -147,7 +147,12 @@ def apply_similarity(target_from_source: np.ndarray, world_from_camera: np.ndarr
 
 
 def pnp(
-    points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray, threshold: float = 4.0, minimum: int = 8
+    points: np.ndarray,
+    pixels: np.ndarray,
+    intrinsics: np.ndarray,
+    threshold: float = 4.0,
+    minimum: int = 8,
+    iterations: int = 1000,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A camera from 3D-2D correspondences: RANSAC, then refinement on the inliers.
 
@@ -157,6 +162,7 @@ def pnp(
         intrinsics: ``[3,3]``.
         threshold: largest reprojection error of an inlier, in pixels.
         minimum: fewest inliers to believe.
+        iterations: of RANSAC, at most.
 
     Returns:
         ``world_from_camera [4,4] float64`` and the inliers ``[N] bool``, or None where none is found.
@@ -167,7 +173,7 @@ def pnp(
     matrix = np.asarray(intrinsics, np.float64)
     cv2.setRNGSeed(0)
     found, rotation, translation, chosen = cv2.solvePnPRansac(
-        points, pixels, matrix, None, reprojectionError=threshold, iterationsCount=1000, confidence=0.999,
+        points, pixels, matrix, None, reprojectionError=threshold, iterationsCount=iterations, confidence=0.999,
         flags=cv2.SOLVEPNP_SQPNP,
     )  # fmt: skip
     if not found or chosen is None or len(chosen) < minimum:

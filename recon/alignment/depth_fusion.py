@@ -1,0 +1,77 @@
+"""Depth of every pixel from all pairwise pointmaps that tell of it, once cameras and scales are known: closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recon import geometry
+from recon.alignment.pair_maps import Array, confidence_weights
+
+WIDTH = 3.0  # of the loss, in standard deviations
+ROUNDS = 2  # of the robust mean, from the median on
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One pointmap of a view, in the camera of its pair's first view and in the pair's unit.
+
+    Attributes:
+        points: ``[H,W,3]``.
+        confidence: ``[H,W]``.
+        view_from_frame: rotation ``[3,3]`` from the map's camera to the view's.
+        centre: ``[3]``, of the view's camera in the map's, in the world's unit.
+        scale: the world's units in one of the pair's.
+        deviation: standard deviation of the map's points, relative to their distance.
+    """
+
+    points: Array
+    confidence: Array
+    view_from_frame: np.ndarray
+    centre: np.ndarray
+    scale: float
+    deviation: float
+
+
+def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Z-depth ``[H,W] float32``, 0 where unknown, and the highest confidence ``[H,W] float32`` of any map.
+
+    Each map gives the depth at which the pixel's ray passes its point most closely; the robust mean of these is taken,
+    weighed by confidence and accuracy. It runs where the maps are, on the processor or on the GPU.
+
+    Args:
+        witnesses: at least one, all of one size.
+        focal: in pixels.
+        principal_point: ``[2]`` in pixels, centres at +0.5.
+    """
+    first = torch.as_tensor(witnesses[0].points)
+    height, width = first.shape[:2]
+
+    def here(values: Array | Sequence[float]) -> torch.Tensor:
+        return torch.as_tensor(values).to(first.device, torch.float32)
+
+    slopes = here((geometry.pixel_grid(height, width) - principal_point) / focal)
+    rays = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1)
+    feet = rays / rays.square().sum(-1, keepdim=True)
+    depth, weights = rays.new_empty((2, len(witnesses), height, width))
+    highest = rays.new_zeros((height, width))
+    for index, witness in enumerate(witnesses):
+        rotation, offset = here(witness.view_from_frame * witness.scale), here(witness.view_from_frame @ witness.centre)
+        confidence = here(witness.confidence)
+        depth[index] = ((here(witness.points) @ rotation.T - offset) * feet).sum(-1)
+        weights[index] = confidence_weights(confidence)
+        highest = torch.maximum(highest, torch.nan_to_num(confidence, 0.0, 0.0, 0.0))
+    good = torch.isfinite(depth) & (depth > 0) & (weights > 0)
+    accuracy = here([1 / witness.deviation**2 for witness in witnesses])[:, None, None]
+    weights = torch.where(good, weights, 0) * accuracy
+    fused = torch.nan_to_num(torch.where(good, depth, torch.nan).nanmedian(0).values)
+    depth = torch.where(good, depth, 0)
+    for _ in range(ROUNDS):
+        squares = (depth / fused.clamp_min(1e-12) - 1).square() * accuracy
+        robust = weights / (1 + squares / WIDTH**2).square()
+        total = robust.sum(0)
+        fused = torch.where(total > 0, (robust * depth).sum(0) / total.clamp_min(1e-30), fused)
+    return fused.cpu().numpy(), highest.cpu().numpy()

@@ -1,0 +1,35 @@
+"""The focal length that a pointmap in its own camera has (after DUSt3R: Wang et al. 2024, section 3.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+ROUNDS = 10
+NEAREST = 1e-6  # of an error in slopes, so that none counts for ever
+
+
+def focal_of_points(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray) -> float | None:
+    """One focal length in pixels for both axes: the least sum of distances between slopes x/z, y/z and the pixels'.
+
+    Weiszfeld's iteration (1937): least squares, each residual divided by what it was before. Distances are taken
+    between slopes and not, as DUSt3R does, between pixels: pixels are exact and slopes are not, and a regression on
+    what is noisy comes out too small.
+
+    Args:
+        points: ``[N,3]`` in the camera.
+        pixels: ``[N,2]`` relative to the principal point.
+        weights: ``[N]``, 0 for points to leave out; points behind the camera are.
+
+    Returns:
+        None where nothing tells.
+    """
+    good = (weights > 0) & (points[:, 2] > 0)
+    slopes, pixels, base = points[good, :2] / points[good, 2:], pixels[good], weights[good]
+    products, squares = (slopes * pixels).sum(1), (pixels**2).sum(1)
+    if not squares.any():
+        return None
+    inverse = np.median(products[squares > 0] / squares[squares > 0])
+    for _ in range(ROUNDS):
+        robust = base / np.maximum(np.linalg.norm(slopes - inverse * pixels, axis=1), NEAREST)
+        inverse = (robust @ products) / (robust @ squares)
+    return float(1 / inverse) if inverse > 0 else None
