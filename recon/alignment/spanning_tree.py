@@ -1,7 +1,7 @@
 """A first world from pairwise pointmaps: similarities between views, and a tree of the best of them.
 
 As in DUSt3R (Wang et al. 2024, section 3.4), but a view's own pointmap is the median of all that the network gave in
-its camera, and a tree's edge is a robust fit to everything that both orders of a pair say.
+its camera, and the best edges are those that others confirm.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon import geometry
-from recon.alignment.own_pointmaps import OwnPointmaps, own_pointmaps
+from recon.alignment.own_pointmaps import own_pointmaps
 from recon.alignment.pair_maps import Known, Samples
+from recon.alignment.relative_similarity import relative_similarities
 
-ROUNDS = 6  # of the robust fit of a similarity
 LOOK = 0.01  # how far along a camera's axes, in distances between cameras, the points are that tell where it looks
 
 
@@ -66,12 +66,7 @@ def first_world(samples: Samples, known: Known) -> World:
         known: by the index of the view in ``samples``.
     """
     own = own_pointmaps(samples, known)
-    edges = sorted(
-        {(min(i, j), max(i, j)) for i, j in zip(samples.first.tolist(), samples.second.tolist(), strict=True)}
-    )
-    relative, scores = {}, {}
-    for i, j in edges:
-        relative[i, j], scores[i, j] = _similarity(samples, own, i, j)
+    relative, scores = relative_similarities(samples, own)
     tree = spanning_tree(scores)
     world_from_view = {next(iter(known.world_from_camera), tree[0][0]): np.eye(4)}
     while len(world_from_view) < len(samples.pixels):
@@ -115,33 +110,3 @@ def move_to_known(world: World, known: Known) -> None:
     world.world_from_camera[views] = target
     world.depth = world.depth * scale
     world.log_scale = world.log_scale + np.log(scale)
-
-
-def _similarity(samples: Samples, own: OwnPointmaps, i: int, j: int) -> tuple[np.ndarray, float]:
-    """``i_from_j [4,4]`` between two views' own units by all that their pairs say, and how far to trust it.
-
-    In pair (i, j) the map of j meets j's own, in pair (j, i) i's own meets the map of i. Least squares, each residual
-    relative to the distance and weighed as a Cauchy distribution of their median asks; trust is confidence over error.
-    """
-    targets: list[np.ndarray] = []
-    sources: list[np.ndarray] = []
-    weights, trust = [], 0.0
-    for first, second, its_target, its_source in ((i, j, targets, sources), (j, i, sources, targets)):
-        for pair in np.flatnonzero((samples.first == first) & (samples.second == second)):
-            its_target.append(samples.points[2 * pair + 1] / np.exp(own.log_unit[pair]))
-            its_source.append(own.points[second])
-            weights.append(samples.weights[2 * pair + 1] * (own.weights[second] > 0))
-            trust = max(trust, samples.weights[2 * pair].mean() * samples.weights[2 * pair + 1].mean())
-    target, source, weight = np.concatenate(targets), np.concatenate(sources), np.concatenate(weights)
-    good = weight > 0
-    if good.sum() < 3:
-        return np.eye(4), 0.0
-    target, source, weight = target[good], source[good], weight[good]
-    distance = np.linalg.norm(target, axis=1)
-    robust, error = np.ones(len(target)), 1.0
-    for _ in range(ROUNDS):
-        i_from_j = geometry.similarity(target, source, weight * robust / distance**2)
-        residual = np.linalg.norm(target - geometry.transform(i_from_j, source), axis=1) / distance
-        error = max(float(np.median(residual)), 1e-6)
-        robust = 1 / (1 + (residual / error) ** 2) ** 2
-    return i_from_j, trust / error
