@@ -64,13 +64,13 @@ class Curve:
 
 
 CURVES = {
-    "cuda": Curve(4.2e8, 2.46, 47e3, 23e3, 1 << 16, 37e3, 17, 620, 0.02, 3.7e-6, 8e-12, 1.2e-8),
+    "cuda": Curve(3.5e8, 2.17, 48.7e3, 20.3e3, 1 << 16, 35.2e3, 17, 590, 0.018, 4.3e-6, 7.9e-12, 4e-9),
     "cpu": Curve(2.24e8, 4.0, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
 }
 """By kind of device: one NVIDIA H200, and one core of a server's processor.
 
 Those of a GPU are of a run as the app makes it, in steps, whose maps go to the host a few views at a time. Beyond what
-tensors take, an eighth is added for the gaps that torch's allocator leaves between them.
+tensors take, a twelfth and 0.35 GB are added for the gaps that torch's allocator leaves between them.
 """
 
 
