@@ -64,7 +64,7 @@ class Curve:
 
 
 CURVES = {
-    "cuda": Curve(3.5e8, 2.17, 48.7e3, 20.3e3, 1 << 16, 35.2e3, 17, 590, 0.018, 4.3e-6, 7.9e-12, 4e-9),
+    "cuda": Curve(3.5e8, 2.17, 48.7e3, 20.3e3, 1 << 16, 35.2e3, 17, 590, 0.013, 4.3e-6, 7.9e-12, 4e-9),
     "cpu": Curve(2.24e8, 4.0, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
 }
 """By kind of device: one NVIDIA H200, and one core of a server's processor.
