@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -122,6 +123,20 @@ class Accelerated(VGGT):
     def _eagerly(self, images: Tensor, queries: Tensor | None, chunk: int) -> Prediction:
         return super().forward(images, queries, chunk)
 
+    def read(self, readings: Sequence[Callable[[], None]]) -> None:
+        """See `VGGT.read`; in a recording the first, of the cameras, stands beside the others.
+
+        Its many launches are small and wait for each other, and leave most of a GPU to others.
+        """
+        if len(readings) < 2 or not recording():
+            return super().read(readings)
+        here, beside = torch.cuda.current_stream(), aside(torch.cuda.current_device())
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            readings[0]()
+        super().read(readings[1:])
+        here.wait_stream(beside)
+
     def depth(self, features: Features, frames: slice) -> tuple[Tensor, Tensor]:
         """See `VGGT.depth`."""
         return self._in_range(self.depth_head, super().depth, features, frames)
@@ -140,8 +155,7 @@ class Accelerated(VGGT):
         """What ``read`` gives, from now on in float32 if the head's own precision cannot hold its maps."""
         maps = read(features, frames)
         light = head is not None and head.projects[0].weight.dtype == torch.float16
-        recording = maps[0].is_cuda and torch.cuda.is_current_stream_capturing()  # `forward` looks at each replay
-        if not light or recording or finite(*maps):
+        if not light or recording() or finite(*maps):  # `forward` looks at each replay
             return maps
         log.warning("A dense head leaves the range of float16 and goes on in float32, which takes longer.")
         lighten(head, torch.float32)  # type: ignore[arg-type]
@@ -252,6 +266,17 @@ def lighten(head: Dpt, dtype: torch.dtype) -> None:
 def gamma(scale: nn.Module) -> Tensor | None:
     """The factors of a block's layer scale, if it has one."""
     return scale.gamma if isinstance(scale, LayerScale) else None
+
+
+def recording() -> bool:
+    """Whether launches are recorded now, not done."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+@lru_cache
+def aside(device: int) -> torch.cuda.Stream:
+    """The stream of a device for what takes little of it: whenever it can go on it does."""
+    return torch.cuda.Stream(device, priority=-1)
 
 
 class Graph:

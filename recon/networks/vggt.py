@@ -12,7 +12,7 @@ only thing that tells views apart is the first one's own set of special tokens: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,17 +114,28 @@ class VGGT(nn.Module):
         """
         features = self.encode(images)
         prediction = Prediction()
-        if self.camera_head is not None:
+
+        def cameras() -> None:
             prediction.cameras = self.cameras(features)
-        if self.depth_head is not None:
+
+        def depth() -> None:
             parts = [self.depth(features, frames) for frames in slices(features.views, chunk)]
-            prediction.depth, prediction.depth_confidence = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        if self.point_head is not None:
+            prediction.depth, prediction.depth_confidence = (torch.cat(each, 1) for each in zip(*parts, strict=True))
+
+        def points() -> None:
             parts = [self.points(features, frames) for frames in slices(features.views, chunk)]
-            prediction.points, prediction.points_confidence = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+            prediction.points, prediction.points_confidence = (torch.cat(each, 1) for each in zip(*parts, strict=True))
+
+        heads = (self.camera_head, cameras), (self.depth_head, depth), (self.point_head, points)
+        self.read([reading for head, reading in heads if head is not None])
         if self.track_head is not None and queries is not None:
             prediction.tracking = self.track(features, queries, chunk=chunk)
         return prediction
+
+    def read(self, readings: Sequence[Callable[[], None]]) -> None:
+        """Do what the heads of `forward` do, which is independent of each other."""
+        for reading in readings:
+            reading()
 
     def encode(self, images: Tensor, progress: Callable[[float], None] | None = None) -> Features:
         """What the heads read, and no more, of ``images [B,V,3,H,W]`` in 0..1.
