@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recon.networks.configuration import check, read
+from recon.networks.configuration import check, converted, read
 from recon.networks.layers.activations import CONFIDENCES, VALUES
 
 REGISTERS = 4
+LARGEST = 1 << 16  # of a size or a number of heads
 TAPS = (4, 11, 17, 23)
 CHANNELS = (256, 512, 1024, 1024)
 
@@ -146,6 +147,17 @@ class Configuration:
             self.track_head.feature_extractor,
             self.track_head.tracker,
         )
+        for name, number in (
+            ("img_size", self.img_size),
+            ("patch_size", self.patch_size),
+            ("embed_dim", self.embed_dim),
+            ("patch_embed.num_heads", self.patch_embed.num_heads),
+            ("aggregator.num_heads", blocks.num_heads),
+            ("aggregator.aa_block_size", blocks.aa_block_size),
+            ("camera_head.num_heads", camera.num_heads),
+            ("track_head.tracker.updateformer_num_heads", tracker.updateformer_num_heads),
+        ):
+            check(1 <= number <= LARGEST, f"{name} must be from 1 to {LARGEST}, not {number}")
         check(sorted(blocks.aa_order) == ["frame", "global"], "aggregator.aa_order must name frame and global once")
         check(blocks.depth % blocks.aa_block_size == 0, "aggregator.aa_block_size must divide aggregator.depth")
         for name, heads in (("patch_embed", self.patch_embed.num_heads), ("aggregator", blocks.num_heads)):
@@ -188,12 +200,11 @@ def read_configuration(values: Mapping[str, Any]) -> Configuration:
         names = ("num_virtual_tracks", "updateformer_num_heads")
         tracker = {**head.get("tracker", {}), **{name: head[name] for name in names if name in head}}
         moved["track_head"] = {**{k: v for k, v in head.items() if k not in names}, "tracker": tracker}
-    implied = implied_values(
-        moved.get("embed_dim", Configuration.embed_dim),
-        moved.get("img_size", Configuration.img_size),
-        moved.get("patch_size", Configuration.patch_size),
+    sizes = (
+        converted(int, moved.get(name, getattr(Configuration, name)), name)
+        for name in ("embed_dim", "img_size", "patch_size")
     )
-    return read(Configuration, moved, implied)
+    return read(Configuration, moved, implied_values(*sizes))
 
 
 def implied_values(embed_dim: int, img_size: int, patch_size: int) -> dict[str, Any]:

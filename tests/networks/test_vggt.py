@@ -253,6 +253,10 @@ def test_a_configuration_changes_what_it_names():
         ({"depth_head": {"intermediate_layer_idx": [1, 2, 3, 24]}}, "must name four layers"),
         ({"depth_head": {"activation": "cubic"}}, "no activation 'cubic'"),
         ({"track_head": {"tracker": {"latent_dim": 64}}}, "must equal"),
+        ({"embed_dim": None}, "embed_dim must be a whole number, not None"),
+        ({"patch_size": 0}, "patch_size must be from 1"),
+        ({"aggregator": {"num_heads": 0}}, "aggregator.num_heads must be from 1"),
+        ({"embed_dim": 1_000_000_000}, "embed_dim must be from 1"),
         ({"aggregator": 3}, "aggregator must hold names and values"),
     ],
 )
