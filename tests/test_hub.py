@@ -470,6 +470,8 @@ def test_a_home_that_is_no_folder_is_told(served, card, environment, tmp_path):
     (tmp_path / "file").write_text("")
     environment.setenv("HF_HOME", str(tmp_path / "file"))
     assert "set HF_HOME" in refusal(card)
+    environment.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "file" / "token"))
+    assert "token' cannot be read; set HF_HOME" in refusal(card)
 
 
 # --- from the Hub to a model ---------------------------------------------------------------------------------------

@@ -178,6 +178,8 @@ def _explained(card: Card) -> Iterator[None]:
         yield
     except OfflineModeIsEnabled as error:
         raise InputError(f"HF_HUB_OFFLINE was set when Parallax started; unset it, or {_instead()}.") from error
+    except (NotADirectoryError, PermissionError) as error:  # huggingface_hub looks for a token beside the cache
+        raise InputError(f"'{error.filename}' cannot be read; set HF_HOME to a folder that can.") from error
     except HTTPError as error:
         raise InputError(_sentence(card, error)) from error
 
