@@ -53,25 +53,27 @@ def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray
     def here(values: Array | Sequence[float]) -> torch.Tensor:
         return torch.as_tensor(values).to(first.device, torch.float32)
 
-    slopes = here((geometry.pixel_grid(height, width) - principal_point) / focal)
-    rays = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1)
-    feet = rays / rays.square().sum(-1, keepdim=True)
+    slopes = here((geometry.pixel_grid(height, width) - principal_point) / focal).movedim(-1, 0)
+    rays = torch.cat([slopes, torch.ones_like(slopes[:1])])
+    feet = (rays / rays.square().sum(0)).reshape(3, -1)
     depth, weights = rays.new_empty((2, len(witnesses), height, width))
     highest = rays.new_zeros((height, width))
     for index, witness in enumerate(witnesses):
-        rotation, offset = here(witness.view_from_frame * witness.scale), here(witness.view_from_frame @ witness.centre)
+        x, y, z = here(witness.points).unbind(-1)
+        by_x, by_y, by_z = (here(witness.view_from_frame.T * witness.scale) @ feet).reshape(rays.shape)
+        offset = here(witness.view_from_frame @ witness.centre)
+        depth[index] = (x * by_x).addcmul_(y, by_y).addcmul_(z, by_z).sub_((offset @ feet).reshape(height, width))
         confidence = here(witness.confidence)
-        depth[index] = ((here(witness.points) @ rotation.T - offset) * feet).sum(-1)
         weights[index] = confidence_weights(confidence)
         highest = torch.maximum(highest, torch.nan_to_num(confidence, 0.0, 0.0, 0.0))
-    good = torch.isfinite(depth) & (depth > 0) & (weights > 0)
+    good = (depth > 0) & (depth < torch.inf) & (weights > 0)
     accuracy = here([1 / witness.deviation**2 for witness in witnesses])[:, None, None]
     weights = torch.where(good, weights, 0) * accuracy
     fused = torch.nan_to_num(torch.where(good, depth, torch.nan).nanmedian(0).values)
     depth = torch.where(good, depth, 0)
     for _ in range(ROUNDS):
-        squares = (depth / fused.clamp_min(1e-12) - 1).square() * accuracy
-        robust = weights / (1 + squares / WIDTH**2).square()
+        error = (depth / fused.clamp_min(1e-12)).sub_(1).mul_(accuracy.sqrt() / WIDTH)
+        robust = weights / error.square_().add_(1).square_()
         total = robust.sum(0)
         fused = torch.where(total > 0, (robust * depth).sum(0) / total.clamp_min(1e-30), fused)
     return fused.cpu().numpy(), highest.cpu().numpy()

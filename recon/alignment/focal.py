@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 10
+ROUNDS = 10  # of each loss
+SHARPNESS = 2.0  # width of the second, in median errors
 NEAREST = 1e-6  # of an error in slopes, so that none counts for ever
 
 
@@ -13,7 +14,7 @@ def focal_of_points(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray)
 
     Weiszfeld's iteration (1937): least squares, each residual divided by what it was before. Distances are taken
     between slopes and not, as DUSt3R does, between pixels: pixels are exact and slopes are not, and a regression on
-    what is noisy comes out too small.
+    what is noisy comes out too small. A redescending loss (Geman and McClure 1987) then forgets what is far off.
 
     Args:
         points: ``[N,3]`` in the camera.
@@ -29,7 +30,9 @@ def focal_of_points(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray)
     if not squares.any():
         return None
     inverse = np.median(products[squares > 0] / squares[squares > 0])
-    for _ in range(ROUNDS):
-        robust = base / np.maximum(np.linalg.norm(slopes - inverse * pixels, axis=1), NEAREST)
+    for sharp in [False] * ROUNDS + [True] * ROUNDS:
+        error = np.linalg.norm(slopes - inverse * pixels, axis=1)
+        width = max(SHARPNESS * float(np.median(error)), NEAREST)
+        robust = base / (1 + (error / width) ** 2) ** 2 if sharp else base / np.maximum(error, NEAREST)
         inverse = (robust @ products) / (robust @ squares)
     return float(1 / inverse) if inverse > 0 else None

@@ -13,8 +13,8 @@ from recon.errors import InputError
 
 Array: TypeAlias = "np.ndarray | torch.Tensor"
 
-LARGEST_GRID, SMALLEST_GRID = 24, 10  # samples along each side of a photo
-SAMPLES = 14_000  # of all maps together, between these grids
+LARGEST_GRID, SMALLEST_GRID = 40, 10  # samples along each side of a photo
+SAMPLES = 40_000  # of all maps together, between these grids
 LEAST_WEIGHT = 1e-3
 
 
