@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,67 +15,54 @@ from recon.scene import View
 if TYPE_CHECKING:
     import torch
 
-CARDS: dict[str, Card] = {
-    card.name: card
-    for card in [
-        Card(
-            name="embedded",
-            title="Parallax small",
-            summary="Ours, shipped with the app: no download, no GPU, no network; geometry verifies its cameras.",
-            gives=("cameras", "depth", "points"),
-            licence="Apache-2.0",
-            licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-            commercial=True,
-            metric=False,
-            parameters=25_400_000,
-            download=0,
-            resolution=256,
-            maximum_views=64,
-            code="recon.models.embedded:Embedded",
-        ),
-        Card(
-            name="vggt",
-            title="VGGT",
-            summary="Meta AI's 1.26-billion-parameter network: cameras, depth, points and tracks in one pass.",
-            gives=("cameras", "depth", "points", "tracks"),
-            licence="CC-BY-NC-4.0",
-            licence_url="https://huggingface.co/facebook/VGGT-1B",
-            commercial=False,
-            metric=False,
-            parameters=1_256_537_516,
-            download=5_026_000_000,
-            resolution=518,
-            maximum_views=1000,
-            paper="https://arxiv.org/abs/2503.11651",
-            code="recon.models.vggt:Vggt",
-            repository="facebook/VGGT-1B",
-            files=("model.safetensors", "model.pt"),
-            choices=("points", "fit", "refine", "verify", "dense"),
-            defaults=(),
-        ),
-        Card(
-            name="vggt-commercial",
-            title="VGGT (commercial licence)",
-            summary="The same network, trained anew: commercial use is allowed, military use is not.",
-            gives=("cameras", "depth", "points", "tracks"),
-            licence="LicenseRef-VGGT-License-v1",
-            licence_url="https://huggingface.co/facebook/VGGT-1B-Commercial",
-            commercial=True,
-            metric=False,
-            parameters=1_256_537_516,
-            download=5_026_000_000,
-            resolution=518,
-            maximum_views=1000,
-            paper="https://arxiv.org/abs/2503.11651",
-            code="recon.models.vggt:Vggt",
-            repository="facebook/VGGT-1B-Commercial",
-            gated=True,
-            files=("vggt_1B_commercial.pt",),
-            choices=("points", "fit", "refine", "verify", "dense"),
-            defaults=(),
-        ),
-    ]
-}
+EMBEDDED = Card(
+    name="embedded",
+    title="Parallax small",
+    summary="Ours, shipped with the app: no download, no GPU, no network; geometry verifies its cameras.",
+    gives=("cameras", "depth", "points"),
+    licence="Apache-2.0",
+    licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+    commercial=True,
+    metric=False,
+    parameters=25_400_000,
+    download=0,
+    resolution=256,
+    maximum_views=64,
+    code="recon.models.embedded:Embedded",
+)
+VGGT = Card(
+    name="vggt",
+    title="VGGT",
+    summary="Meta AI's 1.26-billion-parameter network: cameras, depth, points and tracks in one pass.",
+    gives=("cameras", "depth", "points", "tracks"),
+    licence="CC-BY-NC-4.0",
+    licence_url="https://huggingface.co/facebook/VGGT-1B",
+    commercial=False,
+    metric=False,
+    parameters=1_256_537_516,
+    download=5_026_000_000,
+    resolution=518,
+    maximum_views=1000,
+    paper="https://arxiv.org/abs/2503.11651",
+    code="recon.models.vggt:Vggt",
+    repository="facebook/VGGT-1B",
+    files=("model.safetensors", "model.pt"),
+    choices=("points", "fit", "refine", "verify", "dense"),
+    defaults=(),
+)
+VGGT_COMMERCIAL = replace(
+    VGGT,
+    name="vggt-commercial",
+    title="VGGT (commercial licence)",
+    summary="The same network, trained anew: commercial use is allowed, military use is not.",
+    licence="LicenseRef-VGGT-License-v1",
+    licence_url="https://huggingface.co/facebook/VGGT-1B-Commercial",
+    commercial=True,
+    repository="facebook/VGGT-1B-Commercial",
+    gated=True,
+    files=("vggt_1B_commercial.pt",),
+)
+CARDS = {card.name: card for card in (EMBEDDED, VGGT, VGGT_COMMERCIAL)}
 
 
 def plan(name: str, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:
