@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recon.networks.layers import bounded_attention, fused
 from recon.networks.layers.dpt import Dpt
-from recon.networks.layers.tables import witnessed
 from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary, attend
+from recon.networks.recording import Graph, aside, recording
 from recon.networks.vggt import VGGT, Features, Prediction
 
 log = logging.getLogger(__name__)
@@ -85,6 +84,8 @@ class Accelerated(VGGT):
         for blocks in (aggregator.patch_embed.blocks, aggregator.frame_blocks, aggregator.global_blocks):
             for index, block in enumerate(blocks):
                 blocks[index] = FusedBlock(block, dtype, bounded)  # type: ignore[arg-type]
+        link(aggregator.patch_embed.blocks)
+        link(block for *_, block in aggregator.blocks())
         self.camera_head, self.track_head = network.camera_head, network.track_head
         self.depth_head, self.point_head = network.depth_head, network.point_head
         if self.camera_head is not None:
@@ -178,6 +179,10 @@ class FusedBlock(Block):
         bounded: see `Accelerated`.
     """
 
+    # The norm that the next block begins with and the precision it wants. Where it is known, the last pass of this
+    # block does it too, and leaves what it gives as an attribute of the tokens.
+    following: tuple[nn.LayerNorm, torch.dtype] | None = None
+
     def __init__(self, block: Block, dtype: torch.dtype, bounded: bool) -> None:
         nn.Module.__init__(self)
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
@@ -195,7 +200,8 @@ class FusedBlock(Block):
 
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
         """See `Block.project`; ``rotary`` as in `Block.forward`."""
-        parts = tokens.split(max(1, ROWS // tokens.shape[1]))
+        size = max(1, ROWS // tokens.shape[1])
+        parts = (tokens,) if len(tokens) <= size else tokens.split(size)
         if len(parts) == 1 and rotary is None and isinstance(self.attn.q_norm, nn.Identity):
             query, key, value = self._packed(tokens).unbind(2)
             return query, key, value
@@ -207,7 +213,10 @@ class FusedBlock(Block):
         return heads[0], heads[1], heads[2]
 
     def _packed(self, tokens: Tensor) -> Tensor:
-        return self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype)).unflatten(-1, (3, self.attn.heads, -1))
+        norm, normed = vars(tokens).pop("normed", (None, None))
+        if norm is not self.norm1:
+            normed = fused.norm(tokens, self.norm1, self.dtype)
+        return self.attn.qkv(normed).unflatten(-1, (3, self.attn.heads, -1))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Block.attend`."""
@@ -219,9 +228,21 @@ class FusedBlock(Block):
         size = max(1, ROWS // tokens.shape[1])
         for before, update, after in zip(tokens.split(size), attended.split(size), total.split(size), strict=True):
             normed = fused.add_norm(before, self.attn.proj(update), gamma(self.ls1), self.norm2, after, self.dtype)
-            hidden = self.mlp.act(self.mlp.fc1(normed))
-            fused.add_(after, self.mlp.fc2(hidden), gamma(self.ls2))
+            change = self.mlp.fc2(self.mlp.act(self.mlp.fc1(normed)))
+            if self.following is None or len(tokens) > size:
+                fused.add_(after, change, gamma(self.ls2))
+            else:
+                norm, dtype = self.following
+                vars(total)["normed"] = norm, fused.add_norm(after, change, gamma(self.ls2), norm, after, dtype)
         return total
+
+
+def link(blocks: Iterable[nn.Module]) -> None:
+    """Tell each block which one follows."""
+    for block, after in pairwise(blocks):
+        assert isinstance(block, FusedBlock)
+        assert isinstance(after, FusedBlock)
+        block.following = after.norm1, after.dtype
 
 
 def fits_float16(block: Block) -> bool:
@@ -266,54 +287,6 @@ def lighten(head: Dpt, dtype: torch.dtype) -> None:
 def gamma(scale: nn.Module) -> Tensor | None:
     """The factors of a block's layer scale, if it has one."""
     return scale.gamma if isinstance(scale, LayerScale) else None
-
-
-def recording() -> bool:
-    """Whether launches are recorded now, not done."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-
-
-@lru_cache
-def aside(device: int) -> torch.cuda.Stream:
-    """The stream of a device for what takes little of it: whenever it can go on it does."""
-    return torch.cuda.Stream(device, priority=-1)
-
-
-class Graph:
-    """The launches of a function, recorded once and replayed.
-
-    Args:
-        function: of pictures; has run before, so that all that is made once is made.
-        images: of the size that all pictures will have.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Prediction], images: Tensor) -> None:
-        self._images = images.clone()
-        self._graph = torch.cuda.CUDAGraph()
-        benchmark = torch.backends.cudnn.benchmark
-        torch.backends.cudnn.benchmark = True
-        try:
-            # Times the ways there are of each convolution, which a recording cannot and which each thread does for
-            # itself; what is recorded then takes the fastest.
-            function(self._images)
-            with witnessed() as self._tables, torch.cuda.graph(self._graph):
-                self._prediction = function(self._images)
-        finally:
-            torch.backends.cudnn.benchmark = benchmark
-
-    def __call__(self, images: Tensor) -> Prediction:
-        """The function's value, copied out of what the next replay overwrites."""
-        self._images.copy_(images)
-        self._graph.replay()
-        kept: dict[str, Any] = {name: copied(value) for name, value in vars(self._prediction).items()}
-        return Prediction(**kept)
-
-
-def copied(value: Any) -> Any:
-    """A part of a `Prediction` that shares no memory with it."""
-    if isinstance(value, list):
-        return [copied(each) for each in value]
-    return value.clone() if isinstance(value, Tensor) else value
 
 
 def paced(progress: Callable[[float], None], ahead: int = 2) -> Callable[[float], None]:

@@ -91,6 +91,17 @@ def test_rows_may_be_worked_on_a_part_at_a_time(network, images, expected, monke
     assert max(distances(said, expected).values()) < 1e-6
 
 
+def test_blocks_may_take_turns_in_another_order_than_the_networks(network):
+    """A block leaves the norm that the next one begins with, which is of no use to any other."""
+    tokens = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(0))
+    plain, fast = network.aggregator, accelerated(network).aggregator
+    for kinds, turns in ((("frame_blocks", "global_blocks"), (0, 0)), (("frame_blocks", "frame_blocks"), (0, 1))):
+        first, then = (getattr(plain, kind)[index] for kind, index in zip(kinds, turns, strict=True))
+        quick, after = (getattr(fast, kind)[index] for kind, index in zip(kinds, turns, strict=True))
+        with torch.inference_mode():
+            torch.testing.assert_close(after(quick(tokens)), then(first(tokens)), atol=1e-5, rtol=1e-5)
+
+
 def test_half_precision_is_near(network, images, expected):
     with torch.inference_mode():
         said = accelerated(network, torch.bfloat16, True, torch.float16)(images)
