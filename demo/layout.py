@@ -17,14 +17,13 @@ from recon import CARDS, photo
 
 FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ", "colmap.zip": "COLMAP"}
 
-# The boxes tell the value what the visitor ticks; where the server sets the value, the boxes follow.
+# The boxes on the pictures tell a hidden widget what the visitor ticks. One widget cannot be both: of one that appears
+# Gradio now and then loses all but the value, and the value is sent back at each tick.
 PICK = """
-const boxes = () => [...element.querySelectorAll('input')];
-watch(['pictures', 'value'], () => boxes().forEach(box => {
-  box.checked = props.value.includes(Number(box.dataset.index));
-}));
-element.addEventListener('change', () => {
-  props.value = boxes().filter(box => box.checked).map(box => Number(box.dataset.index));
+document.addEventListener('change', event => {
+  const strip = event.target.closest('#strip');
+  if (!strip) return;
+  props.value = [...strip.querySelectorAll('input:checked')].map(box => Number(box.dataset.index));
   trigger('input');
 });
 """
@@ -52,6 +51,7 @@ class Parts:
     files: gr.File
     examples: gr.HTML
     strip: gr.HTML
+    ticked: gr.HTML
     video_frames: gr.Slider
     clear: gr.Button
     model: gr.Dropdown
@@ -93,9 +93,8 @@ def layout() -> Parts:
                 )  # fmt: skip
                 with gr.Accordion("Use the camera", open=False, elem_id="camera"):
                     gr.HTML(markup.CAMERA, js_on_load=Path(__file__).with_name("camera.js").read_text())
-                strip = gr.HTML(
-                    [], pictures="", html_template="${pictures}", js_on_load=PICK, elem_id="strip", visible=False
-                )
+                strip = gr.HTML("", elem_id="strip", visible=False)
+                ticked = gr.HTML([], html_template="", js_on_load=PICK, visible="hidden")
                 video_frames = gr.Slider(
                     2, 64, 16, step=1, label="Frames of the video", visible=False, buttons=[], elem_id="video-frames"
                 )
@@ -140,8 +139,8 @@ def layout() -> Parts:
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
-        token, files, examples, strip, video_frames, clear, model, card, how, plan, consent, terms, accept, run, cancel,
-        status, canvas, welcome, notes, frame, figures, following, panel, downloads, fetch, forget,
+        token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
+        cancel, status, canvas, welcome, notes, frame, figures, following, panel, downloads, fetch, forget,
     )  # fmt: skip
 
 

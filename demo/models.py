@@ -134,10 +134,13 @@ def _make_room(parameters: int) -> None:
 def plan(name: str, views: Sequence[View], options: Options) -> Plan:
     """What a run will take, its time as far as the last run of the model on this machine told; loads no weights.
 
+    A checkpoint from a file may be of another size than the published one, which is known once it is loaded.
+
     Raises:
         InputError: there is no such model, or there are no views.
     """
-    predicted = recon.plan(name, views, options=options)
+    model = _loaded.get(name)
+    predicted = model.plan(views, options=options) if model else recon.plan(name, views, options=options)
     return replace(predicted, seconds=predicted.seconds * _pace.get(name, 1.0))
 
 

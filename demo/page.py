@@ -216,7 +216,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     parts.examples.select(polite(take_example), [token, parts.examples], **on())
     parts.video_frames.input(polite(resample), [token, parts.video_frames], **on(trigger_mode="always_last"))
     parts.clear.click(polite(take_away), token, **on())
-    parts.strip.input(polite(tick), [token, parts.strip], **on(trigger_mode="always_last"))
+    parts.ticked.input(polite(tick), [token, parts.ticked], **on(trigger_mode="always_last"))
     parts.model.input(polite(choose), [token, parts.model], **on())
     for widget in (how := widgets(parts.choices)):
         widget.input(polite(choose_how), [token, *how], **on(trigger_mode="always_last"))

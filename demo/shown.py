@@ -21,7 +21,8 @@ def inputs(parts: Parts, visit: Visit) -> Updates:
     pictures = markup.strip([thumbnail(view.image) for view in views], [view.name for view in views], visit.ticked)
     frames = visit.frames_per_video
     return {
-        parts.strip: gr.HTML(visit.ticked, pictures=pictures, visible=bool(views)),
+        parts.strip: gr.HTML(pictures, visible=bool(views)),
+        parts.ticked: visit.ticked,
         parts.video_frames: gr.Slider(visible=frames > 0, value=max(frames, 2)),
         parts.clear: gr.Button(visible=bool(views)),
         parts.notes: _notes(visit),
