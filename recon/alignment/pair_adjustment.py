@@ -5,8 +5,9 @@ world puts it, q (`pair_model`). Residuals are ``(q - X) / |X|``, the error of t
 scale can shrink to please them (DUSt3R, Wang et al. 2024, eq. 5, has to forbid that). They count as a Geman-McClure
 loss has it, whose width follows their median.
 
-A pair's second map is often a good shape in a wrong place. A small turn about the pair's camera is allowed for what its
-points agree on; it costs what turns cost that other pairs need, and large ones stop counting.
+A pair's second map is often a good shape in a wrong place. A small turn about the pair's camera is allowed where its
+points agree on one. It costs what the turns of other pairs ask for, within bounds, and more in proportion to its angle
+where that is large: maps that are bent would else hand all their error to turns, and cameras would drift.
 
 Levenberg-Marquardt steps; each sample's depth, which only its own residuals know, is eliminated (Schur complement).
 """
@@ -27,7 +28,7 @@ ITERATIONS = 30
 WIDTH = 3.0  # of the loss, in standard deviations
 MEDIAN_LENGTH = 1.54  # of a vector of three numbers of standard deviation 1
 LEAST_DEVIATION = 1e-4  # of points, relative to their distance
-FIRST_TURN, LEAST_TURN = np.radians(2.0), np.radians(0.2)  # standard deviation of the turns of pairs
+LEAST_TURN, LARGEST_TURN = np.radians(0.2), np.radians(0.5)  # standard deviation of the turns of pairs
 FACTS = 50.0  # what a map is worth, however many its samples: its errors are smooth
 ENOUGH = 1e-4  # relative change of the cost at which all has settled
 
@@ -59,7 +60,7 @@ class PairAdjustment:
             np.tile(np.eye(3), (pairs, 1, 1)), world.log_scale.copy(), world.depth.copy(),
         )  # fmt: skip
         self.deviation = np.ones(2 * pairs)
-        self.turn_deviation = FIRST_TURN
+        self.turn_deviation = LARGEST_TURN
 
     def run(self) -> Iterator[float]:
         """Adjust until nothing changes, yielding the cost after each step."""
@@ -126,12 +127,13 @@ class PairAdjustment:
             median = weighted_median(np.sqrt(points.squares[sides]), self.samples.weights[sides])
             self.deviation[sides] = max(median / MEDIAN_LENGTH, LEAST_DEVIATION)
         angles = np.linalg.norm(self.state.turns(), axis=1)
-        self.turn_deviation = max(weighted_median(angles, self.trust) / MEDIAN_LENGTH, LEAST_TURN)
+        usual = weighted_median(angles, self.trust) / MEDIAN_LENGTH
+        self.turn_deviation = float(np.clip(usual, LEAST_TURN, LARGEST_TURN))
 
     def _cost(self, state: State, points: Points) -> float:
         squares = points.squares / self.deviation[:, None] ** 2
-        angles = np.square(state.turns()).sum(1) / self.turn_deviation**2
-        return float((self.weights * _loss(squares)).sum() + (self.trust * _loss(angles)).sum())
+        turns = np.square(state.turns()).sum(1) / self.turn_deviation**2
+        return float((self.weights * _loss(squares)).sum() + 2 * (self.trust * (np.sqrt(1 + turns) - 1)).sum())
 
     def _equations(self, points: Points) -> _Equations:
         state, sides = self.state, self.sides
@@ -150,7 +152,7 @@ class PairAdjustment:
         matrix = np.bincount(places.ravel(), blocks.ravel(), total * total).reshape(total, total)
         vector = np.bincount(sides.index.ravel(), (np.swapaxes(by_all, 1, 2) @ small_vector).ravel(), total)
         turns = state.turns()
-        pull = self.trust * _slope(np.square(turns).sum(1) / self.turn_deviation**2) / self.turn_deviation**2
+        pull = self.trust / np.sqrt(1 + np.square(turns).sum(1) / self.turn_deviation**2) / self.turn_deviation**2
         own = np.arange(sides.turns, sides.scales)
         matrix[own, own] += np.repeat(pull, 3)
         vector[own] += (pull[:, None] * turns).ravel()
