@@ -32,6 +32,7 @@ def pair_scene(
     noise: float = 0.01,
     wrong: float = 0.0,
     turn: float = 1.0,
+    bent: float = 0.0,
     graph: Sequence[Pair] | None = None,
     shared_focal: bool = False,
     portrait: Sequence[int] = (),
@@ -44,6 +45,7 @@ def pair_scene(
         noise: standard deviation of points, relative to their distance from the pair's camera.
         wrong: share of points that are anywhere.
         turn: standard deviation in degrees, about each axis, by which a pair's second map is turned.
+        bent: standard deviation of a smooth field that distances are wrong by, relative to them.
         graph: pairs, all in both orders if None.
         shared_focal: one focal length for all.
         portrait: views taken upright.
@@ -85,6 +87,8 @@ def pair_scene(
             if view == j:
                 local = local @ rotation.T
             distance = np.linalg.norm(local, axis=-1, keepdims=True)
+            if bent > 0:
+                local = local * np.exp(bent * smooth_field(random, *distance.shape[:2]))[..., None]
             local = local + random.normal(size=local.shape) * distance * noise / np.sqrt(3)
             lost = random.random(local.shape[:2]) < wrong
             local[lost] = random.uniform([-4, -4, 0.2], [4, 4, 9], (int(lost.sum()), 3))
@@ -92,3 +96,10 @@ def pair_scene(
             maps += [(scale * local).astype(np.float32), confidence.astype(np.float32)]
         pairs.append(PairMaps(i, j, *maps))
     return PairScene(pairs, np.array(poses), np.array(focals), depths, points)
+
+
+def smooth_field(random: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """``[height,width]`` of standard deviation 1, about, with one or two hills and valleys."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    waves = random.normal(size=(4, 3)) * [1.0, 2.0, 2.0]
+    return sum(a * np.sin(k * x + m * y + random.uniform(0, 2 * np.pi)) for a, k, m in waves) / np.sqrt(2)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,41 @@ def test_one_wrong_pair_among_many_does_no_harm():
     assert centre < 0.006
     assert turn < 0.3
     assert focal < 0.0025
+
+
+def test_a_fifth_of_all_pairs_wrong_in_a_sparse_graph_does_no_harm():
+    scene = pair_scene(2, views=6, graph=symmetrised(sliding_window(6, 2, cyclic=False)))
+    random = np.random.default_rng(0)
+    for at in random.choice(len(scene.pairs), len(scene.pairs) // 5, replace=False):
+        away = geometry.rigid(geometry.rotation_from_quaternion(random.normal(size=4)), random.normal(size=3))
+        points = geometry.transform(away, scene.pairs[at].second_points)
+        scene.pairs[at] = replace(scene.pairs[at], second_points=points)
+    centre, turn, focal, _ = errors(scene)
+    assert centre < 0.01
+    assert turn < 1.5
+    assert focal < 0.003
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bent_maps_do_not_turn_cameras_away(seed):
+    centre, turn, focal, depth = errors(pair_scene(seed, views=5, turn=0, bent=0.03))
+    assert centre < 0.12
+    assert turn < 3
+    assert focal < 0.005
+    assert depth < 0.03
+
+
+def test_photos_from_one_place_and_empty_maps_are_taken():
+    scene = pair_scene(1, views=2, noise=0.002, turn=0)
+    alike = [
+        PairMaps(i, j, *([scene.pairs[0].first_points, scene.pairs[0].first_confidence] * 2)) for i, j in complete(3)
+    ]
+    poses = solve(alike).world_from_camera
+    assert np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max() < 0.01
+    assert turn_error(poses, np.tile(np.eye(4), (3, 1, 1))) < 0.1
+    scene = pair_scene(1)
+    scene.pairs[0] = replace(scene.pairs[0], second_points=scene.pairs[0].second_points * np.nan)
+    assert errors(scene)[0] < 0.006
 
 
 def test_known_focal_lengths_stay():
