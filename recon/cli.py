@@ -207,7 +207,14 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
-    return Options(maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine)
+    options = Options(
+        maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine
+    )
+    card, plain = card_of(arguments.model), Options()
+    for name in ("points", "fit", "refine"):
+        if getattr(options, name) != getattr(plain, name) and name not in card.choices:
+            raise InputError(f"{card.title} knows no --{name}: leave it out, or choose another model.")
+    return options
 
 
 def _positive(text: str) -> int:
@@ -236,6 +243,7 @@ def _run(arguments: argparse.Namespace) -> int:
         black=arguments.black,
         white=arguments.white,
     )
+    options = _options(arguments, arguments.max_frames)
     for output in arguments.output:
         check_output(output)
     start = time.monotonic()
@@ -247,7 +255,6 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=lambda fraction, name: bar.show("Reading", fraction),
         )
     model = _load(arguments)
-    options = _options(arguments, arguments.max_frames)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views, options, _show_on(bar))
     for note in media.notes + scene.notes:
@@ -371,19 +378,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     names = [scene.name for scene in scenes]
     if len(set(names)) < len(names):
         raise InputError("Two of these scenes have the same name: evaluate them apart.")
+    options = _options(arguments)
     model = _load(arguments)
     results = {}
     for index, scene in enumerate(scenes, 1):
         title = f"[{index}/{len(scenes)}] {scene.name}  "
         with ProgressBar(sys.stderr, title) as bar:
             chosen = scene.choose(arguments.frames, arguments.first)
-            results[scene.name] = report.evaluate(
-                scene,
-                model,
-                chosen,
-                _options(arguments),
-                _show_on(bar),
-            )
+            results[scene.name] = report.evaluate(scene, model, chosen, options, _show_on(bar))
     print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
     return 0
 
