@@ -18,7 +18,8 @@ from recon.alignment.pair_maps import Known, PairMaps, photo_sizes, sample
 from recon.alignment.spanning_tree import components, first_world
 from recon.errors import InputError
 
-LEAST_CONFIDENCE = 1.1  # mean of both maps of a pair that shows one place twice; 1 is none at all
+LEAST_CONFIDENCE = 1.1  # mean of either map of a pair that shows one place twice; 1 is none at all
+PROBES, FEWEST = 32, 8  # points along a photo's shorter side by which that is judged, and how many must be known
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,17 @@ def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tu
 
 
 def _worth(pair: PairMaps) -> bool:
-    """Whether both maps of a pair are more than a guess."""
-    return all(
-        float(torch.as_tensor(confidence).float().nanmean()) >= LEAST_CONFIDENCE
-        for confidence in (pair.first_confidence, pair.second_confidence)
-    )
+    """Whether both maps of a pair are more than a guess, judged by some of their points."""
+    for points, confidence in (
+        (pair.first_points, pair.first_confidence),
+        (pair.second_points, pair.second_confidence),
+    ):
+        step = max(1, min(confidence.shape) // PROBES)
+        known = torch.as_tensor(points)[::step, ::step].isfinite().all(-1)
+        seen = torch.as_tensor(confidence)[::step, ::step][known].float()
+        if len(seen) < FEWEST or not LEAST_CONFIDENCE <= float(seen.nanmean()) < np.inf:
+            return False
+    return True
 
 
 def _within(known: Known, views: Sequence[int]) -> Known:

@@ -34,7 +34,7 @@ class OwnPointmaps:
 
 
 def own_pointmaps(samples: Samples, known: Known) -> OwnPointmaps:
-    """The median of the maps in which a view comes first; of one that never does, the best map as it sees it."""
+    """The median of the maps in which a view comes first; where these tell nothing, the best map in another camera."""
     views, count = samples.pixels.shape[:2]
     depth, weights = np.ones((views, count)), np.zeros((views, count))
     log_unit = np.zeros(len(samples.first))
@@ -45,7 +45,7 @@ def own_pointmaps(samples: Samples, known: Known) -> OwnPointmaps:
             depth[view], weights[view], log_unit[pairs] = _median_depth(
                 samples.points[2 * pairs, :, 2], samples.weights[2 * pairs]
             )
-        else:
+        if not (weights[view].any() and np.isfinite(focal[view])):
             focal[view], depth[view], weights[view] = _resection(samples, view, focal[view])
     rays = np.concatenate([samples.pixels / focal[:, None, None], np.ones((views, count, 1))], -1)
     return OwnPointmaps(focal, depth[..., None] * rays, weights, log_unit)
@@ -86,10 +86,14 @@ def _median_depth(depth: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 
 def _resection(samples: Samples, view: int, focal: float) -> tuple[float, np.ndarray, np.ndarray]:
     """Focal length, depth and weights of a view from the surest map of it in another's camera."""
+    long_side = float(samples.size[view].max())
+    usual = focal if np.isfinite(focal) else USUAL * long_side
     sides = 2 * np.flatnonzero(samples.second == view) + 1
+    nothing = usual, np.ones(samples.pixels.shape[1]), np.zeros(samples.pixels.shape[1])
+    if len(sides) == 0:
+        return nothing
     side = sides[np.argmax(samples.weights[sides].sum(1))]
     points, good = samples.points[side], samples.weights[side] > 0
-    long_side = float(samples.size[view].max())
     candidates = [focal] if np.isfinite(focal) else np.geomspace(WIDEST, NARROWEST, FOCALS) * long_side
     best, most = None, 0
     for candidate in candidates:
@@ -100,7 +104,7 @@ def _resection(samples: Samples, view: int, focal: float) -> tuple[float, np.nda
         if found is not None and found[1].sum() > most:
             best, most = (float(candidate), found[0]), int(found[1].sum())
     if best is None:
-        return USUAL * long_side if not np.isfinite(focal) else focal, np.ones(len(points)), np.zeros(len(points))
+        return nothing
     depth = geometry.transform(geometry.invert(best[1]), points)[:, 2]
     seen = good & (depth > 0)
     return best[0], np.where(seen, depth, 1), np.where(seen, samples.weights[side], 0)

@@ -199,9 +199,12 @@ class PairAdjustment:
         for one, other in zip(representative, again, strict=True):
             matrix[:, one] += matrix[:, other]
         small = matrix[np.ix_(first, first)]
-        small[np.diag_indices(len(small))] += 1e-12 * max(np.trace(small) / len(small), 1e-12)
+        # Unknowns differ in their units: each is measured by how much it says. What says nothing stays.
+        size = 1 / np.sqrt(np.maximum(np.diag(small), 1e-30))
+        small *= size[:, None] * size
+        small[np.diag_indices(len(small))] += 1e-10
         step = np.zeros(len(vector))
-        step[free] = -np.linalg.solve(small, vector[first])[columns]
+        step[free] = -(size * np.linalg.solve(small, size * vector[first]))[columns]
         return step
 
 

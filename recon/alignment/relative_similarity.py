@@ -25,7 +25,8 @@ def relative_similarities(samples: Samples, own: OwnPointmaps) -> tuple[dict[Edg
     views = len(samples.pixels)
     opinion = np.tile(np.eye(4), (views, views, 2, 1, 1))  # [i,j]: i_from_j by the pairs (i, j), and by (j, i)
     error, trust = np.ones((views, views, 2)), np.zeros((views, views, 2))
-    for i, j in sorted(set(zip(samples.first.tolist(), samples.second.tolist(), strict=True))):
+    edges = sorted(set(zip(samples.first.tolist(), samples.second.tolist(), strict=True)))
+    for i, j in edges:
         opinion[i, j, 0], error[i, j, 0] = _fit(samples, own, [(i, j)])
         opinion[j, i, 1], error[j, i, 1] = np.linalg.inv(opinion[i, j, 0]), error[i, j, 0]
         for pair in np.flatnonzero((samples.first == i) & (samples.second == j)):
@@ -33,7 +34,7 @@ def relative_similarities(samples: Samples, own: OwnPointmaps) -> tuple[dict[Edg
             trust[i, j, 0] = trust[j, i, 1] = max(trust[i, j, 0], confidence)
     relative: dict[Edge, np.ndarray] = {}
     scores: dict[Edge, float] = {}
-    for i, j in zip(*np.nonzero(np.triu(trust.sum(2))), strict=True):
+    for i, j in sorted({(min(edge), max(edge)) for edge in edges}):
         probes = _probes(own, j)
         seen = geometry.transform(opinion[i, j, 0], probes), geometry.transform(opinion[i, j, 1], probes)
         around = np.einsum("kaxy,kbyz->kabxz", opinion[i], opinion[:, j])
@@ -47,10 +48,9 @@ def relative_similarities(samples: Samples, own: OwnPointmaps) -> tuple[dict[Edg
         ]
         worth = np.array(support) * trust[i, j] / error[i, j]
         best = int(np.argmax(worth))
-        edge = (int(i), int(j))
-        relative[edge], scores[edge] = opinion[i, j, best], float(worth[best])
+        relative[i, j], scores[i, j] = opinion[i, j, best], float(worth[best])
         if trust[i, j].min() > 0 and _agreement(seen[0], seen[1]) > 0.5:
-            relative[edge] = _fit(samples, own, [(i, j), (j, i)])[0]
+            relative[i, j] = _fit(samples, own, [(i, j), (j, i)])[0]
     return relative, scores
 
 
