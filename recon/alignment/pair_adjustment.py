@@ -30,7 +30,7 @@ MEDIAN_LENGTH = 1.54  # of a vector of three numbers of standard deviation 1
 LEAST_DEVIATION = 1e-4  # of points, relative to their distance
 LEAST_TURN, LARGEST_TURN = np.radians(0.2), np.radians(0.5)  # standard deviation of the turns of pairs
 FACTS = 50.0  # what a map is worth, however many its samples: its errors are smooth
-ENOUGH = 1e-4  # relative change of the cost at which all has settled
+ENOUGH = 3e-4  # relative change of the cost at which all has settled
 
 
 @dataclass
@@ -158,8 +158,8 @@ class PairAdjustment:
         vector[own] += (pull[:, None] * turns).ravel()
 
         diagonal, depth_vector = np.zeros((2, *state.depth.shape))
-        np.add.at(diagonal, sides.view, weight * np.square(by_depth).sum(-1))
-        np.add.at(depth_vector, sides.view, weight * (by_depth * points.residual).sum(-1))
+        np.add.at(diagonal, sides.view, weight * np.einsum("mni,mni->mn", by_depth, by_depth))
+        np.add.at(depth_vector, sides.view, weight * np.einsum("mni,mni->mn", by_depth, points.residual))
         columns, coupling = [], []
         for view in range(views):
             mine = np.flatnonzero(sides.view == view)

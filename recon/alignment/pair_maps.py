@@ -13,8 +13,8 @@ from recon.errors import InputError
 
 Array: TypeAlias = "np.ndarray | torch.Tensor"
 
-LARGEST_GRID, SMALLEST_GRID = 40, 10  # samples along each side of a photo
-SAMPLES = 40_000  # of all maps together, between these grids
+LARGEST_GRID, SMALLEST_GRID = 28, 10  # samples along each side of a photo
+SAMPLES = 20_000  # of all maps together, between these grids
 LEAST_WEIGHT = 1e-3
 
 
@@ -130,7 +130,7 @@ def sample(
             confidence.append(torch.as_tensor(all_confidence)[rows[view], columns[view]])
     stacked = torch.stack(points).cpu().double().numpy()
     weights = confidence_weights(torch.stack(confidence).cpu().double()).numpy()
-    good = np.isfinite(stacked).all(-1) & (np.square(stacked).sum(-1) > 0)
+    good = np.isfinite(stacked).all(-1) & (stacked.any(-1))
     stacked[~good], weights[~good] = 0, 0
     first = np.array([place[pair.first] for pair in pairs])
     second = np.array([place[pair.second] for pair in pairs])

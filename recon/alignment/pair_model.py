@@ -104,7 +104,7 @@ class Sides:
         rotation, offset = self.relative(state)
         model = (local @ np.swapaxes(rotation, 1, 2) + offset[:, None]) * self._per_unit(state)
         residual = (model - self.samples.points) * self.inverse_distance[..., None]
-        return Points(local, model, residual, np.square(residual).sum(-1))
+        return Points(local, model, residual, np.einsum("mni,mni->mn", residual, residual))
 
     def relative(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Rotations ``[2P,3,3]`` and offsets ``[2P,3]`` from each side's view to its pair's camera, turned."""
