@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from recon.networks.layers import bounded_attention, fused
 from recon.networks.layers.dpt import Dpt
 from recon.networks.layers.transformer import Block, Heads, LayerScale, Rotary, attend
-from recon.networks.recording import Graph, aside, recording
+from recon.networks.recording import Graph, aside, recording, timed_convolutions
 from recon.networks.vggt import VGGT, Features, Prediction
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ ATTENTION = [
     SDPBackend.MATH,
 ]
 ROWS = 1 << 16  # tokens that a block's matrix products take at a time: enough to fill a GPU, few enough to save memory
-GRAPH_TOKENS = 1 << 14  # up to here launching the kernels takes longer than running them
+GRAPH_TOKENS = 1 << 15  # up to here launching the kernels takes longer than running them
 GRAPHS = 4  # kept at a time
 
 
@@ -109,7 +109,8 @@ class Accelerated(VGGT):
             self._graphs[key] = None
             while len(self._graphs) > GRAPHS:
                 self._graphs.popitem(last=False)
-            return self._eagerly(images, None, chunk)
+            with timed_convolutions():
+                return self._eagerly(images, None, chunk)
         graph = self._graphs[key]
         if graph is None:
             graph = self._graphs[key] = Graph(lambda pictures: self._eagerly(pictures, None, chunk), images)
@@ -125,18 +126,20 @@ class Accelerated(VGGT):
         return super().forward(images, queries, chunk)
 
     def read(self, readings: Sequence[Callable[[], None]]) -> None:
-        """See `VGGT.read`; in a recording the first, of the cameras, stands beside the others.
+        """See `VGGT.read`; in a recording they stand beside each other.
 
-        Its many launches are small and wait for each other, and leave most of a GPU to others.
+        Many launches are small and wait for each other, those of the cameras most, and leave much of a GPU to others.
         """
-        if len(readings) < 2 or not recording():
+        if not recording():
             return super().read(readings)
-        here, beside = torch.cuda.current_stream(), aside(torch.cuda.current_device())
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
-            readings[0]()
-        super().read(readings[1:])
-        here.wait_stream(beside)
+        here = torch.cuda.current_stream()
+        streams = [aside(torch.cuda.current_device(), number) for number in range(len(readings))]
+        for stream, reading in zip(streams, readings, strict=True):
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                reading()
+        for stream in streams:
+            here.wait_stream(stream)
 
     def depth(self, features: Features, frames: slice) -> tuple[Tensor, Tensor]:
         """See `VGGT.depth`."""

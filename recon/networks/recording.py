@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -19,9 +20,20 @@ def recording() -> bool:
 
 
 @lru_cache
-def aside(device: int) -> torch.cuda.Stream:
-    """The stream of a device for what takes little of it: whenever it can go on it does."""
-    return torch.cuda.Stream(device, priority=-1)
+def aside(device: int, number: int) -> torch.cuda.Stream:
+    """A stream of a device, always the same for a number; the first goes on whenever it can."""
+    return torch.cuda.Stream(device, priority=0 if number else -1)
+
+
+@contextmanager
+def timed_convolutions() -> Iterator[None]:
+    """Convolutions whose shapes are new to this thread are done in all ways there are, to go on in the fastest."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 class Graph:
@@ -35,16 +47,8 @@ class Graph:
     def __init__(self, function: Callable[[Tensor], Prediction], images: Tensor) -> None:
         self._images = images.clone()
         self._graph = torch.cuda.CUDAGraph()
-        benchmark = torch.backends.cudnn.benchmark
-        torch.backends.cudnn.benchmark = True
-        try:
-            # Times the ways there are of each convolution, which a recording cannot and which each thread does for
-            # itself; what is recorded then takes the fastest.
-            function(self._images)
-            with witnessed() as self._tables, torch.cuda.graph(self._graph):
-                self._prediction = function(self._images)
-        finally:
-            torch.backends.cudnn.benchmark = benchmark
+        with witnessed() as self._tables, torch.cuda.graph(self._graph):
+            self._prediction = function(self._images)
 
     def __call__(self, images: Tensor) -> Prediction:
         """The function's value, copied out of what the next replay overwrites."""
