@@ -13,7 +13,7 @@ from recon.errors import InputError
 
 Array: TypeAlias = "np.ndarray | torch.Tensor"
 
-LARGEST_GRID, SMALLEST_GRID = 28, 10  # samples along each side of a photo
+LARGEST_GRID, SMALLEST_GRID = 40, 10  # samples along each side of a photo
 SAMPLES = 20_000  # of all maps together, between these grids
 LEAST_WEIGHT = 1e-3
 
