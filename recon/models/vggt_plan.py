@@ -132,7 +132,8 @@ def _reduced(best: Plan, plan: Plan, fits: bool) -> str:
     if plan.size != best.size:
         steps.append(f"pictures have {_pixels(plan.size)} pixels in place of {_pixels(best.size)}")
     if len(plan.views) < len(best.views):
-        steps.append(f"only {len(plan.views)} of {len(best.views)} views are used, spread evenly")
+        used = "is used" if len(plan.views) == 1 else "are used, spread evenly"
+        steps.append(f"only {len(plan.views)} of {len(best.views)} views {used}")
     if plan.chunk != best.chunk:
         steps.append(f"depth is made of {plan.chunk} view{'s' if plan.chunk > 1 else ''} at a time")
     need = f"This needs {in_words(best.memory)}, {in_words(plan.available)} are free: "

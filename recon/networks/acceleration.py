@@ -1,7 +1,7 @@
 """VGGT on a GPU: matrices in half precision, few passes over memory, the fastest exact attention that there is.
 
-What is not mentioned is as in `recon.networks.vggt`, in float32: the tokens that the blocks add to, all norms, the
-cameras. On the CPU nothing is changed at all.
+What is not mentioned is as in `recon.networks.vggt`, in float32: the tokens that blocks add to, all norms, what the
+cameras are read off. On the CPU nothing is changed at all.
 """
 
 from __future__ import annotations
@@ -101,7 +101,11 @@ class Accelerated(VGGT):
 
     def forward(self, images: Tensor, queries: Tensor | None = None, chunk: int = 8) -> Prediction:
         """See `VGGT.forward`."""
-        tokens = images.shape[0] * images.shape[1] * (images.shape[-1] * images.shape[-2] // 14**2)
+        tokens = (
+            images.shape[0]
+            * images.shape[1]
+            * (images.shape[-1] * images.shape[-2] // self.configuration.patch_size**2)
+        )
         if queries is not None or not images.is_cuda or tokens > GRAPH_TOKENS:
             return self._eagerly(images, queries, chunk)
         key = (*images.shape, images.dtype, chunk)
