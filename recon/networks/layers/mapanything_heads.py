@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recon.networks.layers.convolution import ResidualUnit
 from recon.networks.layers.dpt import resized, size_of
-from recon.networks.layers.pointmap_heads import doubled
+from recon.networks.layers.pointmap_heads import Refinement
 
 SMALLEST = 1e-8
 
@@ -38,7 +37,7 @@ class Levels(nn.Module):
             )
             for width, count, resize in zip(widths, channels, resizes, strict=True)
         )
-        self.scratch = nn.ModuleDict({f"refinenet{level}": Fusion(features, level < 4) for level in range(1, 5)})
+        self.scratch = nn.ModuleDict({f"refinenet{level}": Refinement(features, level < 4) for level in range(1, 5)})
 
     def forward(self, layers: Sequence[Tensor], rows: int) -> Tensor:
         """Patch tokens ``[N, h * w, width]`` of four layers, h of them a column, to ``[N, features, 8 h, 8 w]``."""
@@ -49,24 +48,6 @@ class Levels(nn.Module):
         maps = self.scratch["refinenet3"](maps[..., :height, :width], levels[2])  # an odd side was rounded up
         maps = self.scratch["refinenet2"](maps, levels[1])
         return self.scratch["refinenet1"](maps, levels[0])
-
-
-class Fusion(nn.Module):
-    """A finer map added to what comes from the coarser ones, refined and doubled in size."""
-
-    def __init__(self, features: int, finer: bool) -> None:
-        super().__init__()
-        if finer:
-            self.resConfUnit1 = ResidualUnit(features, nn.ReLU())
-        self.resConfUnit2 = ResidualUnit(features, nn.ReLU())
-        self.out_conv = nn.Conv2d(features, features, 1)
-
-    def forward(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
-        """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,2H,2W]``."""
-        if finer is not None:
-            maps = maps + self.resConfUnit1(finer)
-        # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
-        return doubled(self.out_conv(self.resConfUnit2(maps)))
 
 
 class Regressor(nn.Module):

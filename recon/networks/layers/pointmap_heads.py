@@ -75,8 +75,8 @@ class DptMap(nn.Module):
         scratch = self.scratch
         level3 = scratch.layer3_rn(level3)
         maps = scratch.refinenet4(scratch.layer4_rn(level4))[..., : level3.shape[-2], : level3.shape[-1]]
-        maps = scratch.refinenet3(maps + scratch.refinenet3.resConfUnit1(level3))
-        maps = scratch.refinenet2(maps + scratch.refinenet2.resConfUnit1(scratch.layer2_rn(level2)))
+        maps = scratch.refinenet3(maps, level3)
+        maps = scratch.refinenet2(maps, scratch.layer2_rn(level2))
         maps = scratch.refinenet1(maps + prepared)
         maps = doubled(self.head[0](maps))
         return self.head[4](self.head[3](self.head[2](maps)))
@@ -96,19 +96,24 @@ class Scratch(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Refines a map and makes it twice as fine; ``resConfUnit1`` is for the finer level that is added before.
+    """A finer map added to what comes from the coarser ones, refined and made twice as fine.
 
-    The coarsest level has no use for that unit, but checkpoints hold it.
+    Args:
+        features: channels of all maps.
+        finer: whether there is a unit for a finer map. DUSt3R's checkpoints hold one at the coarsest level too.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, finer: bool = True) -> None:
         super().__init__()
-        self.resConfUnit1 = ResidualUnit(features, nn.ReLU())
+        if finer:
+            self.resConfUnit1 = ResidualUnit(features, nn.ReLU())
         self.resConfUnit2 = ResidualUnit(features, nn.ReLU())
         self.out_conv = nn.Conv2d(features, features, 1)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """``[N,C,H,W]`` to ``[N,C,2H,2W]``."""
+    def forward(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
+        """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,2H,2W]``."""
+        if finer is not None:
+            maps = maps + self.resConfUnit1(finer)
         # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
         return doubled(self.out_conv(self.resConfUnit2(maps)))
 
