@@ -53,14 +53,14 @@ def crop(image: np.ndarray, side: int = SIDE) -> Fitted:
     shown = min(height, side)
     start = (height - shown) // 2
     resized = _resized(image, (width, height))[start : start + shown]
-    back = _scaling((image.shape[1], image.shape[0]), (width, height)) @ _shift(0, start)
+    back = original_from_part((image.shape[1], image.shape[0]), (width, height), (0, start))
     return Fitted(np.ascontiguousarray(resized), back, (0, 0, width, shown))
 
 
 def pad(image: np.ndarray, side: int = SIDE) -> Fitted:
     """``image [H,W,3] uint8`` (or RGBA) with ``side`` pixels on its long side, white to a square of ``side``."""
     size = scaled_size(image.shape[1], image.shape[0], "pad", side)
-    back = _scaling((image.shape[1], image.shape[0]), size)
+    back = original_from_part((image.shape[1], image.shape[0]), size)
     return _padded(Fitted(_resized(image, size), back, (0, 0, *size)), (side, side))
 
 
@@ -78,7 +78,7 @@ def square(image: np.ndarray, side: int = 1024) -> Fitted:
     scale = side / largest
     return Fitted(
         _resized(canvas, (side, side)),
-        _shift(-left, -top) @ _scaling((largest, largest), (side, side)),
+        _shift(-left, -top) @ original_from_part((largest, largest), (side, side)),
         (left * scale, top * scale, (left + width) * scale, (top + height) * scale),
     )
 
@@ -132,6 +132,19 @@ def sample(values: np.ndarray, fitted: Fitted) -> np.ndarray:
     return values[rows][:, columns]
 
 
+def original_from_part(
+    original: tuple[int, int], resized: tuple[int, int], corner: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """``[3,3] float64``: pixels of a part of a resized picture to pixels of the original.
+
+    Args:
+        original: ``(width, height)`` of the picture.
+        resized: the same after the resize.
+        corner: ``(left, top)`` pixels before the part.
+    """
+    return np.diag([original[0] / resized[0], original[1] / resized[1], 1.0]) @ _shift(*corner)
+
+
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(on_white(image)).resize(size, Image.Resampling.BICUBIC))
 
@@ -148,10 +161,6 @@ def _padded(fitted: Fitted, size: tuple[int, int]) -> Fitted:
     return Fitted(
         canvas, fitted.original_from_processed @ _shift(-left, -top), (x1 + left, y1 + top, x2 + left, y2 + top)
     )
-
-
-def _scaling(to_size: tuple[int, int], from_size: tuple[int, int]) -> np.ndarray:
-    return np.diag([to_size[0] / from_size[0], to_size[1] / from_size[1], 1.0])
 
 
 def _shift(x: float, y: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from recon.models.fitting import PATCH, on_white
+from recon.models.fitting import PATCH, on_white, original_from_part
 
 SIZES = {  # the sizes that the checkpoints were trained at, (width, height) by the aspects that stand for them
     0.486: (252, 518),
@@ -51,9 +51,7 @@ class Placement:
     @property
     def original_from_processed(self) -> np.ndarray:
         """``[3,3]``, pixels of what is left to pixels of the picture."""
-        (width, height), (wide, high), (left, top) = self.original, self.resized, self.corner
-        x, y = width / wide, height / high
-        return np.array([[x, 0, x * left], [0, y, y * top], [0, 0, 1.0]])
+        return original_from_part(self.original, self.resized, self.corner)
 
 
 def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from recon.errors import InputError
-from recon.models.fitting import Fitted
+from recon.models.fitting import Fitted, original_from_part
 
 SMALL = 224  # the size of networks that were trained on squares
 
@@ -37,8 +37,7 @@ def fit(image: np.ndarray, size: int = 512, square_ok: bool = False, patch: int 
     filtered = Image.Resampling.LANCZOS if max(width, height) > max(resized) else Image.Resampling.BICUBIC
     picture = Image.fromarray(np.ascontiguousarray(image[..., :3])).resize(resized, filtered)
     shown = np.asarray(picture)[top : top + 2 * half_height, left : left + 2 * half_width]
-    scale_x, scale_y = width / resized[0], height / resized[1]
-    back = np.array([[scale_x, 0, scale_x * left], [0, scale_y, scale_y * top], [0, 0, 1.0]])
+    back = original_from_part((width, height), resized, (left, top))
     return Fitted(np.ascontiguousarray(shown), back, (0, 0, 2 * half_width, 2 * half_height))
 
 
