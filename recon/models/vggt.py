@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from recon import checkpoint
+from recon.alignment.keyframes import keyframes
 from recon.errors import InputError
 from recon.models import fitting, memory
 from recon.models.base import Card, Model, Options, Plan, Update
@@ -209,8 +210,7 @@ class Vggt(Model):
 
     def _refine(self, scene: Scene, parts: dict[str, tuple[float, float]]) -> Generator[Update, None, None]:
         """Bundle adjustment over tracks of the network."""
-        from recon.alignment.keyframes import keyframes  # brings pycolmap
-        from recon.alignment.refine import refine
+        from recon.alignment.refine import refine  # brings pycolmap
 
         chosen = [(i, found) for i in keyframes(scene) if len(found := keypoints(scene.frames[i]))]
         if not chosen:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from recon.alignment.keyframes import swapped
 from recon.errors import InputError
 from recon.models import fitting
 from recon.networks.vggt import VGGT, Features
@@ -71,7 +72,7 @@ class Tracking:
             width, height = scene.frames[frame].size
             raise InputError(f"A point lies outside of the frame: give points within {width} x {height} pixels.")
         size = _input_size(scene)
-        order = [frame, *(i for i in range(len(scene.frames)) if i != frame)]
+        order = swapped(len(scene.frames), frame)
         inputs = [fitting.centred(scene.frames[i].image, size) for i in order]
         features = self._look(scene, frame, inputs, report)
         # the network's pixel centres lie at integers
@@ -88,14 +89,13 @@ class Tracking:
         places, visibility, confidence = (
             part[0].float().cpu().numpy() for part in (tracked.pixels[-1], tracked.visibility, sure)
         )
-        back = np.argsort(order)
         lost = ~np.isfinite(places).all(-1)
         places = np.where(lost[..., None], -1.0, places - offsets[:, None])
         places[0] = pixels
-        return Tracks(
-            pixels=places[back].astype(np.float32),
-            visibility=np.where(lost, 0, np.nan_to_num(visibility))[back].astype(np.float32),
-            confidence=np.where(lost, 0, np.nan_to_num(confidence))[back].astype(np.float32),
+        return Tracks(  # the order that put the frame first also leads back
+            pixels=places[order].astype(np.float32),
+            visibility=np.where(lost, 0, np.nan_to_num(visibility))[order].astype(np.float32),
+            confidence=np.where(lost, 0, np.nan_to_num(confidence))[order].astype(np.float32),
             query=np.full(len(pixels), frame, np.int32),
         )
 
