@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
@@ -92,3 +93,10 @@ class Staged(Model):
         seen = np.array(visibility, np.float32)
         query = np.full(len(pixels), frame, np.int32)
         return Tracks(np.array(places, np.float32), seen, np.full_like(seen, 0.9), query)
+
+
+def wait(condition: Callable[[], object], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)

@@ -1,6 +1,6 @@
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from demo.job import Job
 from demo.session import Session, Sessions
 from recon import CARDS, InputError, Options, View
 from recon.filters import Filters
-from tests.demo.staged import CARD, Staged
+from tests.demo.staged import CARD, Staged, wait
 from tests.helpers import synthetic_scene, synthetic_views
 
 VIEWS = synthetic_views(synthetic_scene(3))
@@ -31,13 +31,6 @@ def started(session: Session, views: Sequence[View] = VIEWS, notes: Sequence[str
     run = Job(session, CARD.name, views, notes, Options())
     assert run.start()
     return run
-
-
-def wait(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def finish(run: Job) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -17,7 +17,7 @@ from demo.tracking import Tracking, picks_of
 from demo.visit import Visit, visit
 from recon import CARDS, InputError, Options, Scene
 from recon.scene import Tracks
-from tests.demo.staged import CARD, Staged
+from tests.demo.staged import CARD, Staged, wait
 from tests.demo.wire import Page
 from tests.helpers import synthetic_scene, synthetic_views
 
@@ -50,13 +50,6 @@ def picks_in(visitor: Visit) -> Picks:
     picks = picks_of(visitor)
     assert picks is not None
     return picks
-
-
-def wait(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def started(visitor: Visit, frame: int = 0, find: bool = False) -> Following:
