@@ -35,6 +35,7 @@ class View:
         intrinsics: ``[3,3]`` in pixels of ``image`` where known.
         world_from_camera: ``[4,4]`` where known.
         depth: ``[H,W]`` z-depth where known, 0 for unknown pixels.
+        metric: True where the known pose and depth are in metres.
     """
 
     image: np.ndarray
@@ -48,6 +49,7 @@ class View:
     intrinsics: np.ndarray | None = None
     world_from_camera: np.ndarray | None = None
     depth: np.ndarray | None = None
+    metric: bool = False
 
     def __post_init__(self) -> None:
         if self.original_size == (0, 0):
