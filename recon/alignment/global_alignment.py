@@ -6,7 +6,7 @@ The task of DUSt3R's global alignment (Wang et al. 2024, section 3.4), by other 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from recon.alignment.depth_fusion import Witness, fuse
 from recon.alignment.pair_adjustment import ITERATIONS, PairAdjustment
-from recon.alignment.pair_maps import Known, PairMaps, photo_sizes, sample
+from recon.alignment.pair_maps import Known, PairMaps, Samples, photo_sizes, sample
 from recon.alignment.spanning_tree import components, first_world
 from recon.errors import InputError
 
@@ -45,6 +45,27 @@ class Alignment:
     confidence: tuple[np.ndarray, ...]
 
 
+@dataclass(frozen=True)
+class Task:
+    """What there is to align, of the photos that belong together.
+
+    Attributes:
+        pairs: those worth using.
+        views: numbers of their photos, sorted; all arrays have this order.
+        left_out: photos that no pair worth the name joins to these.
+        samples: of the pairs.
+        known: by the place of the photo in ``views``.
+        principal_point: ``[V,2]`` in pixels, centres at +0.5.
+    """
+
+    pairs: tuple[PairMaps, ...]
+    views: tuple[int, ...]
+    left_out: tuple[int, ...]
+    samples: Samples
+    known: Known
+    principal_point: np.ndarray
+
+
 def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tuple[float, str], None, Alignment]:
     """Align pairs, yielding ``(fraction, message)``; two views need closed forms alone.
 
@@ -58,8 +79,25 @@ def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tu
     Raises:
         InputError: there are no pairs, all say that photos have nothing in common, or what is known makes no sense.
     """
-    known = known or Known()
     yield 0.0, "Choosing points to align by"
+    task = prepare(pairs, known)
+    views = len(task.views)
+    yield 0.1, f"Placing {views} photos by their pairs"
+    adjustment = PairAdjustment(task.samples, first_world(task.samples, task.known), task.known)
+    if views > 2:
+        for step, _ in enumerate(adjustment.run()):
+            yield 0.2 + 0.6 * (step + 1) / ITERATIONS, f"Aligning {views} photos: step {step + 1}"
+    depth, confidence = [], []
+    for index, fused in enumerate(fuse_views(task, adjustment)):
+        depth.append(fused[0])
+        confidence.append(fused[1])
+        yield 0.8 + 0.2 * (index + 1) / views, f"Depth of photo {index + 1} of {views}"
+    return aligned(task, adjustment, depth, confidence)
+
+
+def prepare(pairs: Sequence[PairMaps], known: Known | None = None) -> Task:
+    """Choose the pairs to use and points of them; raises as `align` does."""
+    known = known or Known()
     sizes = photo_sizes(pairs)
     _check(known, sizes)
     usable = [pair for pair in pairs if pair.first != pair.second and _worth(pair)]
@@ -69,26 +107,29 @@ def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tu
     left_out = tuple(sorted(set(sizes) - set(views)))
     usable = [pair for pair in usable if pair.first in views]
     samples = sample(usable, sizes, views, known)
-    here = _within(known, views)
-    yield 0.1, f"Placing {len(views)} photos by their pairs"
-    adjustment = PairAdjustment(samples, first_world(samples, here), here)
-    if len(views) > 2:
-        for step, _ in enumerate(adjustment.run()):
-            yield 0.2 + 0.6 * (step + 1) / ITERATIONS, f"Aligning {len(views)} photos: step {step + 1}"
-    world = adjustment.world()
-    witnesses: list[list[Witness]] = [[] for _ in views]
-    for view, witness in adjustment.witnesses(usable):
-        witnesses[view].append(witness)
     centres = np.array([known.principal_point.get(view, np.array(sizes[view][::-1]) / 2) for view in views])
-    depth, confidence = [], []
-    for index in range(len(views)):
-        yield 0.8 + 0.2 * index / len(views), f"Depth of photo {index + 1} of {len(views)}"
-        fused = fuse(witnesses[index], float(world.focal[index]), centres[index])
-        depth.append(fused[0])
-        confidence.append(fused[1])
+    return Task(tuple(usable), tuple(views), left_out, samples, _within(known, views), centres)
+
+
+def fuse_views(task: Task, adjustment: PairAdjustment) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Depth and confidence ``[H,W]`` of one view after the other."""
+    witnesses: list[list[Witness]] = [[] for _ in task.views]
+    for view, witness in adjustment.witnesses(task.pairs):
+        witnesses[view].append(witness)
+    focal = adjustment.world().focal
+    for index in range(len(task.views)):
+        yield fuse(witnesses[index], float(focal[index]), task.principal_point[index])
+
+
+def aligned(
+    task: Task, adjustment: PairAdjustment, depth: Sequence[np.ndarray], confidence: Sequence[np.ndarray]
+) -> Alignment:
+    """The world as it is now."""
+    world = adjustment.world()
     return Alignment(
-        tuple(views), left_out, world.world_from_camera, world.focal, centres, tuple(depth), tuple(confidence)
-    )
+        task.views, task.left_out, world.world_from_camera, world.focal, task.principal_point, tuple(depth),
+        tuple(confidence),
+    )  # fmt: skip
 
 
 def _worth(pair: PairMaps) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -34,21 +35,50 @@ ENOUGH = 3e-4  # relative change of the cost at which all has settled
 
 
 @dataclass
-class _Equations:
+class Equations:
     """The normal equations; of each view's depths those of its own, and what ties them to the unknowns ``columns``."""
 
     matrix: np.ndarray  # [U,U]
     vector: np.ndarray  # [U]
     diagonal: np.ndarray  # [V,N]
     depth_vector: np.ndarray  # [V,N]
-    columns: list[np.ndarray]  # [C] of each view
+    columns: list[np.ndarray]  # [C] of each view, ascending
     coupling: list[np.ndarray]  # [N,C] of each view
+
+    def add(self, index: np.ndarray, blocks: np.ndarray, vectors: np.ndarray) -> None:
+        """Add ``blocks [M,C,C]`` and ``vectors [M,C]`` for the unknowns ``index [M,C]``."""
+        total = len(self.vector)
+        places = index[:, :, None] * total + index[:, None, :]
+        self.matrix += np.bincount(places.ravel(), blocks.ravel(), total * total).reshape(total, total)
+        self.vector += np.bincount(index.ravel(), vectors.ravel(), total)
+
+    def couple(self, view: int, columns: np.ndarray, coupling: np.ndarray) -> None:
+        """Tie the depths of a view to more unknowns ``columns [C]``, ascending, by ``coupling [N,C]``."""
+        together = np.union1d(self.columns[view], columns)
+        merged = np.zeros((len(coupling), len(together)))
+        merged[:, np.searchsorted(together, self.columns[view])] = self.coupling[view]
+        merged[:, np.searchsorted(together, columns)] += coupling
+        self.columns[view], self.coupling[view] = together, merged
+
+
+class Term(Protocol):
+    """Something that a world should agree with beside the pointmaps."""
+
+    def follow(self, state: State) -> None:
+        """Adapt the width of its losses to the residuals."""
+
+    def cost(self, state: State) -> float:
+        """What disagreement costs, in squares of standard deviations."""
+
+    def add_to(self, equations: Equations, state: State) -> None:
+        """Add the derivatives of half of the cost."""
 
 
 class PairAdjustment:
-    """A state, and the steps that make it fit the samples of all pairs."""
+    """A state, and the steps that make it fit the samples of all pairs, and ``terms`` where there are any."""
 
     def __init__(self, samples: Samples, world: World, known: Known) -> None:
+        self.terms: list[Term] = []
         self.samples, self.sides = samples, Sides(samples)
         pairs = len(samples.first)
         self.weights = samples.weights * (FACTS / max(samples.weights.sum(1).mean(), 1e-12))
@@ -68,6 +98,8 @@ class PairAdjustment:
         points = self.sides.project(self.state)
         for _ in range(ITERATIONS):
             self._widen(points)
+            for term in self.terms:
+                term.follow(self.state)
             before = cost = self._cost(self.state, points)
             equations = self._equations(points)
             while damping < 1e6:
@@ -133,13 +165,14 @@ class PairAdjustment:
     def _cost(self, state: State, points: Points) -> float:
         squares = points.squares / self.deviation[:, None] ** 2
         turns = np.square(state.turns()).sum(1) / self.turn_deviation**2
-        return float((self.weights * _loss(squares)).sum() + 2 * (self.trust * (np.sqrt(1 + turns) - 1)).sum())
+        own = float((self.weights * loss(squares)).sum() + 2 * (self.trust * (np.sqrt(1 + turns) - 1)).sum())
+        return own + sum(term.cost(state) for term in self.terms)
 
-    def _equations(self, points: Points) -> _Equations:
+    def _equations(self, points: Points) -> Equations:
         state, sides = self.state, self.sides
         views, total = sides.views, len(self.column)
         precision = 1 / self.deviation[:, None] ** 2
-        weight = self.weights * _slope(points.squares * precision) * precision
+        weight = self.weights * slope(points.squares * precision) * precision
         by_eight, by_depth, by_all = sides.derivatives(state, points)
         weighted = by_eight * weight[..., None, None]
         transposed = np.swapaxes(weighted.reshape(len(weight), -1, 8), 1, 2)
@@ -147,20 +180,19 @@ class PairAdjustment:
         small_vector = transposed @ points.residual.reshape(len(weight), -1, 1)
         coupled = np.einsum("mnij,mni->mnj", weighted, by_depth) @ by_all
 
-        blocks = np.swapaxes(by_all, 1, 2) @ small @ by_all
-        places = sides.index[:, :, None] * total + sides.index[:, None, :]
-        matrix = np.bincount(places.ravel(), blocks.ravel(), total * total).reshape(total, total)
-        vector = np.bincount(sides.index.ravel(), (np.swapaxes(by_all, 1, 2) @ small_vector).ravel(), total)
+        across = np.swapaxes(by_all, 1, 2)
+        matrix, vector = np.zeros((total, total)), np.zeros(total)
+        diagonal, depth_vector = np.zeros((2, *state.depth.shape))
+        equations = Equations(matrix, vector, diagonal, depth_vector, [], [])
+        equations.add(sides.index, across @ small @ by_all, (across @ small_vector)[..., 0])
         turns = state.turns()
         pull = self.trust / np.sqrt(1 + np.square(turns).sum(1) / self.turn_deviation**2) / self.turn_deviation**2
         own = np.arange(sides.turns, sides.scales)
         matrix[own, own] += np.repeat(pull, 3)
         vector[own] += (pull[:, None] * turns).ravel()
 
-        diagonal, depth_vector = np.zeros((2, *state.depth.shape))
         np.add.at(diagonal, sides.view, weight * np.einsum("mni,mni->mn", by_depth, by_depth))
         np.add.at(depth_vector, sides.view, weight * np.einsum("mni,mni->mn", by_depth, points.residual))
-        columns, coupling = [], []
         for view in range(views):
             mine = np.flatnonzero(sides.view == view)
             touched = np.unique(sides.index[mine])
@@ -169,11 +201,13 @@ class PairAdjustment:
                 # A first map knows no poses, and its two cameras are one: only its own two unknowns are added.
                 seen = slice(None) if sides.is_second[side] else slice(15, None)
                 dense[:, np.searchsorted(touched, sides.index[side, seen])] += coupled[side][:, seen]
-            columns.append(touched)
-            coupling.append(dense)
-        return _Equations(matrix, vector, diagonal, depth_vector, columns, coupling)
+            equations.columns.append(touched)
+            equations.coupling.append(dense)
+        for term in self.terms:
+            term.add_to(equations, state)
+        return equations
 
-    def _step(self, equations: _Equations, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    def _step(self, equations: Equations, damping: float) -> tuple[np.ndarray, np.ndarray]:
         """The damped step of all unknowns and of all depths."""
         inverse = 1 / (equations.diagonal * (1 + damping) + 1e-12)
         matrix, vector = equations.matrix.copy(), equations.vector.copy()
@@ -217,10 +251,11 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values.ravel()[order[np.searchsorted(total, total[-1] / 2)]])
 
 
-def _loss(squares: np.ndarray) -> np.ndarray:
+def loss(squares: np.ndarray) -> np.ndarray:
     """Geman and McClure's (1987), of squared residuals in standard deviations."""
     return squares / (1 + squares / WIDTH**2)
 
 
-def _slope(squares: np.ndarray) -> np.ndarray:
+def slope(squares: np.ndarray) -> np.ndarray:
+    """Of `loss`."""
     return 1 / (1 + squares / WIDTH**2) ** 2
