@@ -11,7 +11,7 @@ import viser
 from viser import ClientHandle
 from viser.transforms import SO3
 
-from demo.placement import Eye
+from recon.placement import Eye
 
 SECONDS = 0.5
 NEARBY = 0.02  # viewer units: an eye that far from a view still counts as being there

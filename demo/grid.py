@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo.placement import Placement
 from recon.filters import confidence_levels
+from recon.placement import Placement
 from recon.scene import Scene
 
 MAXIMUM_NODES = 1500

@@ -1,13 +1,11 @@
 """Scene -> viser: points, frusta, tracks, where the eye stands. One visitor's viewer; knows no Gradio.
 
-A threshold never resends points. Every frame's points lie in chunks by confidence, one node a chunk, and the chunks of
-one level hang under one parent: ``/points/<level>/<frame>``. The slider shows and hides the parents. The levels are
-percentiles of the whole scene's confidence (`recon.filters.confidence_levels`), so at every multiple of `Viewer.step`
-the viewer shows exactly what `recon.filters.keep` keeps.
+A threshold never resends points (`demo.clouds`). The levels are percentiles of the whole scene's confidence
+(`recon.filters.confidence_levels`), so at every multiple of `Viewer.step` the viewer shows exactly what
+`recon.filters.keep` keeps.
 
-The scene is drawn in coordinates of the viewer's own (`demo.placement.Placement`): up is +z, the median distance of a
-point from its camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices: a point is stored
-relative to the camera that saw it, where half precision errs by less than half a pixel of a focal length of 1,000.
+The scene is drawn in coordinates of the viewer's own (`recon.placement.Placement`): up is +z, the median distance of a
+point from its camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices.
 """
 
 from __future__ import annotations
@@ -16,36 +14,25 @@ import copy
 import logging
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import rich
 import viser
-from viser import CameraFrustumHandle, ClientHandle, FrameHandle, PointCloudHandle
+from viser import ClientHandle
 
+from demo.clouds import Clouds
 from demo.flight import Flights
+from demo.frusta import Click, Frusta
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
-from demo.placement import Eye, eye_of_camera, footprint, frustum_depth, home, place
-from recon.filters import Filters, static_keep
-from recon.scene import Frame, Scene
+from recon.filters import Filters
+from recon.placement import Eye, eye_of_camera, frustum_depth, home, place
+from recon.scene import Scene
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
 
-PICTURE = 160  # pixels, long side of a frustum's photo
 FAR = 1000.0
-FIRST_HUE, GOLDEN = 0.58, 0.618034
-NEUTRAL = (120, 130, 145)
-
-
-@dataclass
-class Chunk:
-    """One frame's points of one level, as drawn."""
-
-    handle: PointCloudHandle
-    colours: np.ndarray
 
 
 class _Server(viser.ViserServer):
@@ -69,13 +56,9 @@ class Viewer:
         self._source = self._scene = Scene()
         self._filters = Filters()
         self._grid: Grid | None = None
-        self._levels: list[FrameHandle] = []
-        self._chunks: dict[int, dict[int, Chunk]] = {}
-        self._frusta: dict[int, CameraFrustumHandle] = {}
-        self._cameras: FrameHandle = self._server.scene.add_frame("/cameras", show_axes=False)
+        self._clouds = Clouds(self._server)
+        self._frusta = Frusta(self._server, self._clicked)
         self._lines = Lines(self._server)
-        self._size, self._factor = 0.01, 1.0
-        self._colour = "photo"
         self._home: Eye | None = None
         self._stopped = False
         self._flights = Flights(self._server)
@@ -115,8 +98,9 @@ class Viewer:
             self._scene = replace(scene, frames=[copy.copy(frame) for frame in scene.frames])
             indices = set(range(len(scene.frames)))
             wanted = indices if changed is None or fresh else set(changed) & indices
-            for index in (self._chunks.keys() | self._frusta.keys()) - indices:
-                self._remove(index)
+            for index in (self._clouds.drawn | self._frusta.drawn) - indices:
+                self._clouds.remove(index)
+                self._frusta.remove(index)
             if not indices:
                 self._draw_tracks()
                 return
@@ -124,11 +108,13 @@ class Viewer:
             placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
             grid = survey(self._scene, placement)
             if wanted == indices or not self._grid or not self._grid.suits(grid, exactly=not wanted):
-                self._lay(grid)
+                self._grid = grid
+                self._clouds.lay(grid, self._scene.frames)
+                self._toggle()
                 wanted = indices
             for index in sorted(wanted):
                 self._draw_points(index)
-            self._draw_frusta(wanted)
+            self._frusta.draw(self._scene.frames, self._grid.placement, wanted)
             self._draw_tracks()
             self._look(fresh)
 
@@ -142,7 +128,7 @@ class Viewer:
             self._stopped = True
             self._source = self._scene = Scene()
             self._grid, self._home = None, None
-            self._levels, self._chunks, self._frusta = [], {}, {}
+            self._clouds, self._frusta = Clouds(self._server), Frusta(self._server, self._clicked)
         self._server.stop()
 
     def set_filters(self, filters: Filters) -> None:
@@ -150,7 +136,7 @@ class Viewer:
         with self._lock, self._server.atomic():
             former, self._filters = self._filters, filters
             if replace(former, confidence=filters.confidence, frames=filters.frames) != filters:
-                for index in self._chunks:
+                for index in self._clouds.drawn:
                     self._draw_points(index)
                 self._draw_tracks()
             self._toggle()
@@ -160,14 +146,12 @@ class Viewer:
     def set_point_size(self, factor: float) -> None:
         """Draw points ``factor`` times as large as the gap between neighbouring ones."""
         with self._lock, self._server.atomic():
-            self._factor = factor
-            for chunk in self._all_chunks():
-                chunk.handle.point_size = self._size * factor
+            self._clouds.scale(factor)
 
     def set_cameras_visible(self, visible: bool) -> None:
         """Show or hide all frusta."""
         with self._lock:
-            self._cameras.visible = visible
+            self._frusta.visible = visible
 
     def show_tracks(self, scene: Scene) -> None:
         """Draw the tracks that ``scene`` has now, if it is the one that is shown."""
@@ -200,110 +184,20 @@ class Viewer:
         if by not in ("photo", "confidence", "frame"):
             raise ValueError(f"points are coloured by photo, confidence or frame, not by {by}")
         with self._lock, self._server.atomic():
-            self._colour = by
-            for index, chunks in self._chunks.items():
-                for level, chunk in chunks.items():
-                    chunk.handle.colors = self._colours(index, level, chunk.colours)
-            for index, frustum in self._frusta.items():
-                frustum.color = self._frustum_colour(index)
-
-    # --- points ------------------------------------------------------------------------------------------------------
-
-    def _lay(self, grid: Grid) -> None:
-        """Take ``grid`` for all that is drawn from now on."""
-        for parent in self._levels[len(grid.levels) :]:
-            parent.remove()
-        for index, chunks in self._chunks.items():
-            self._chunks[index] = {level: chunk for level, chunk in chunks.items() if level < len(grid.levels)}
-        self._levels = self._levels[: len(grid.levels)]
-        for level in range(len(self._levels), len(grid.levels)):
-            self._levels.append(self._server.scene.add_frame(f"/points/{level}", show_axes=False))
-        self._grid = grid
-        # a little more than the gap; viser draws a point twice as wide as its size says
-        self._size = 0.65 * footprint(self._scene.frames, grid.placement) / grid.share**0.5
-        self._toggle()
+            self._clouds.paint(by)
+            self._frusta.paint(by == "frame")
 
     def _draw_points(self, index: int) -> None:
-        grid, frame = self._grid, self._scene.frames[index]
-        assert grid is not None
-        kept = static_keep(frame, self._filters) & grid.drawn(frame.depth.shape)
-        level = grid.level(frame.confidence[kept])  # bytes, which sort fastest
-        order = np.argsort(level, kind="stable")
-        offsets = grid.placement.offsets(frame.world_points()[kept][order], frame.camera.centre)
-        offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
-        colours = frame.image[kept][order]
-        bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
-        former, chunks = self._chunks.get(index, {}), {}
-        shown = self._shown(index)
-        for number in range(len(grid.levels)):
-            part = slice(bounds[number], bounds[number + 1])
-            if part.start == part.stop:
-                continue
-            handle = self._server.scene.add_point_cloud(
-                f"/points/{number}/{index}", offsets[part], self._colours(index, number, colours[part]),
-                point_size=self._size * self._factor, point_shape="rounded", point_shading="flat",
-                position=grid.placement.point(frame.camera.centre), visible=shown,
-            )  # fmt: skip
-            chunks[number] = Chunk(handle, colours[part])
-        for number in former.keys() - chunks.keys():
-            former[number].handle.remove()
-        self._chunks[index] = chunks
+        self._clouds.draw(index, self._scene.frames[index], self._filters)
 
-    def _remove(self, index: int) -> None:
-        for chunk in self._chunks.pop(index, {}).values():
-            chunk.handle.remove()
-        if frustum := self._frusta.pop(index, None):
-            frustum.remove()
-
-    def _all_chunks(self) -> list[Chunk]:
-        return [chunk for chunks in self._chunks.values() for chunk in chunks.values()]
-
-    def _shown(self, index: int) -> bool:
-        return self._filters.frames is None or index in self._filters.frames
+    def _toggle(self) -> None:
+        self._clouds.show(self._lowest, self._filters.frames)
+        self._frusta.show(self._filters.frames)
 
     @property
     def _lowest(self) -> int:
         """The lowest level that the filters show."""
         return round(self.snap(self._filters).confidence) // self.step
-
-    def _toggle(self) -> None:
-        for level, parent in enumerate(self._levels):
-            parent.visible = level >= self._lowest
-        for index, chunks in self._chunks.items():
-            for chunk in chunks.values():
-                chunk.handle.visible = self._shown(index)
-        for index, frustum in self._frusta.items():
-            frustum.visible = self._shown(index)
-
-    def _colours(self, index: int, level: int, photo: np.ndarray) -> np.ndarray:
-        if self._colour == "photo":
-            return photo
-        if self._colour == "frame":
-            return _frame_colour(index)
-        value = np.array([[round(255 * level / max(1, len(self._levels) - 1))]], np.uint8)
-        return cv2.applyColorMap(value, cv2.COLORMAP_VIRIDIS)[0, 0, ::-1].copy()
-
-    # --- cameras -----------------------------------------------------------------------------------------------------
-
-    def _draw_frusta(self, changed: Iterable[int]) -> None:
-        assert self._grid is not None
-        placement, frames = self._grid.placement, self._scene.frames
-        depth = frustum_depth(frames, placement)
-        for index in changed:
-            frame = frames[index]
-            eye = eye_of_camera(frame.camera, frame.size, placement)
-            frustum = self._server.scene.add_camera_frustum(
-                f"/cameras/{index}", fov=eye.fov, aspect=eye.aspect, image=_picture(frame), jpeg_quality=80,
-                color=self._frustum_colour(index), wxyz=eye.wxyz, position=eye.position, visible=self._shown(index),
-            )  # fmt: skip
-            frustum.on_click(partial(self._clicked, index))
-            self._frusta[index] = frustum
-        for frustum in self._frusta.values():
-            frustum.scale = depth / frustum.compute_canonical_frustum_size()[2]
-            frustum.thickness = 0.02 * depth
-
-    def _frustum_colour(self, index: int) -> tuple[int, int, int]:
-        return tuple(_frame_colour(index).tolist()) if self._colour == "frame" else NEUTRAL
 
     # --- the eye -----------------------------------------------------------------------------------------------------
 
@@ -335,7 +229,7 @@ class Viewer:
         if eye is not None and client.camera.aspect < eye.aspect:
             self._flights.fly(client, eye)
 
-    def _clicked(self, index: int, event: viser.SceneNodePointerEvent[CameraFrustumHandle]) -> None:
+    def _clicked(self, index: int, event: Click) -> None:
         """Fly to where the frame's camera stood. The photo in its frustum lies before the near plane, out of sight."""
         with self._lock:
             if event.client is None or self._grid is None or index >= len(self._scene.frames):
@@ -346,17 +240,3 @@ class Viewer:
             near = 1.1 * frustum_depth(self._scene.frames, placement)
             eye = replace(eye_of_camera(frame.camera, frame.size, placement), distance=distance, near=near)
         self._flights.fly(event.client, eye)
-
-
-def _picture(frame: Frame) -> np.ndarray:
-    """The photo, small."""
-    factor = PICTURE / max(frame.size)
-    return (
-        cv2.resize(frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else frame.image
-    )
-
-
-def _frame_colour(index: int) -> np.ndarray:
-    """``[3] uint8``: hues in golden steps, so that neighbours differ."""
-    hue = round(180 * ((FIRST_HUE + index * GOLDEN) % 1))
-    return cv2.cvtColor(np.array([[[hue, 150, 235]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]

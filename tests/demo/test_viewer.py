@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from demo.placement import Placement, eye_of_camera, home, place
 from demo.viewer import Viewer
 from recon import filters, geometry
 from recon.filters import Filters
+from recon.placement import Placement, eye_of_camera, home, place
 from recon.scene import Frame, Scene, Tracks
 from tests.demo.wire import Page
 from tests.helpers import synthetic_scene, synthetic_up

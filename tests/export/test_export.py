@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import recon
-from demo.placement import place
 from recon import gravity
 from recon.errors import InputError
 from recon.export import WRITERS, cloud, format_of
 from recon.filters import Filters, keep
 from recon.geometry import transform
+from recon.placement import place
 from recon.scene import Scene
 from tests.helpers import synthetic_scene, synthetic_up
 
