@@ -20,7 +20,7 @@ from torch.nn import functional
 from recon import bench, checkpoint, hub
 from recon.errors import InputError
 from recon.models import card_of, device_of, memory
-from recon.models.vggt_plan import CHUNKS
+from recon.models.planning import CHUNKS
 from recon.networks.acceleration import accelerate
 from recon.networks.vggt import VGGT, Prediction, read_configuration
 

@@ -1,17 +1,18 @@
-"""What VGGT takes in memory and time, by the size of a run: pure arithmetic, for plans made before anything is loaded.
+"""What networks that see all views at once take in memory and time, by the size of a run: pure arithmetic, for plans
+made before anything is loaded.
 
-The shapes of the formulas follow from the network (`recon.networks.vggt`, and `recon.networks.acceleration` on CUDA):
-what a token keeps and what its attention costs. The factors are of the published network; smaller ones are scaled.
+The shapes of the formulas follow from the networks (`recon.networks.vggt`, `recon.networks.mapanything`, and their
+accelerated forms on CUDA): what a token keeps and what its attention costs. The factors are of a published network;
+smaller ones are scaled.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PATCH = 14
-SPECIAL = 5  # tokens of a view beside its patches
-PUBLISHED = 1_256_537_516  # parameters
 
 
 @dataclass(frozen=True)
@@ -63,42 +64,74 @@ class Curve:
     pixel_seconds: float
 
 
-CURVES = {
-    "cuda": Curve(3.5e8, 2.17, 48.7e3, 20.3e3, 1 << 16, 35.2e3, 17, 590, 0.013, 4.3e-6, 7.9e-12, 4e-9),
-    "cpu": Curve(2.24e8, 4.0, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
-}
-"""By kind of device: one NVIDIA H200, and one core of a server's processor.
+@dataclass(frozen=True)
+class Network:
+    """A published network, as far as it is no matter on what device it runs.
 
-Those of a GPU are of a run as the app makes it, in steps, whose maps go to the host a few views at a time. Beyond what
-tensors take, a twelfth and 0.35 GB are added for the gaps that torch's allocator leaves between them.
+    Attributes:
+        parameters: how many.
+        special: tokens of a view beside its patches.
+        within: blocks whose tokens attend to those of the same view.
+        across: blocks whose tokens attend to those of all views.
+        curves: by kind of device, "cpu" and "cuda".
+    """
+
+    parameters: int
+    special: int
+    within: int
+    across: int
+    curves: Mapping[str, Curve]
+
+
+VGGT = Network(
+    parameters=1_256_537_516,
+    special=5,
+    within=48,
+    across=24,
+    curves={
+        "cuda": Curve(3.5e8, 2.17, 48.7e3, 20.3e3, 1 << 16, 35.2e3, 17, 590, 0.013, 4.3e-6, 7.9e-12, 4e-9),
+        "cpu": Curve(2.24e8, 4.0, 62e3, 33e3, 1 << 40, 33e3, 36, 2600, 0.5, 0.025, 4.5e-8, 1.05e-5),
+    },
+)
+"""On one NVIDIA H200, and on one core of a server's processor.
+
+The curve of a GPU is of a run as the app makes it, in steps, whose maps go to the host a few views at a time. Beyond
+what tensors take, a twelfth and 0.35 GB are added for the gaps that torch's allocator leaves between them.
 """
 
 
 def predict(
-    frames: int, height: int, width: int, device: str, chunk: int, parameters: int = PUBLISHED, cores: float = 1
+    network: Network,
+    frames: int,
+    height: int,
+    width: int,
+    device: str,
+    chunk: int,
+    parameters: int | None = None,
+    cores: float = 1,
 ) -> Cost:
     """What a run over ``frames`` views takes.
 
     Args:
+        network: that is run.
         frames: how many views.
         height: of the network's input, in pixels.
         width: of the network's input, in pixels.
         device: "cpu" or "cuda".
         chunk: views that the dense heads take at a time.
-        parameters: of the network, if it is not the published one.
+        parameters: of the network, if it is smaller than the published one.
         cores: what the threads that may be used do, over what one does, on the CPU.
     """
-    curve = CURVES[device]
-    share = parameters / PUBLISHED
+    curve, parameters = network.curves[device], parameters or network.parameters
+    share = parameters / network.parameters
     width_share = share**0.5  # of the tokens' channels, about: matrices grow with their square
-    each = height // PATCH * (width // PATCH) + SPECIAL
+    each = height // PATCH * (width // PATCH) + network.special
     tokens, pixels = frames * each, frames * height * width
     passing = tokens * curve.token + min(tokens, curve.together) * curve.working
     together = math.ceil(frames / math.ceil(frames / chunk)) if frames else 0  # as `recon.networks.vggt.slices`
     dense = tokens * curve.kept + together * height * width * curve.dense
     memory = curve.process + parameters * curve.weight + width_share * max(passing, dense) + pixels * curve.pixel
-    # Blocks attend within views, two of three of them, or across all.
-    pairs = tokens * (2 * each + tokens) * 24
+    pairs = tokens * (network.within * each + network.across * tokens)
     speed = 1 if device == "cuda" else max(1, cores)
     encoding = share * (tokens * curve.token_seconds + curve.pair_seconds * pairs) / speed
     return Cost(int(memory), curve.launch + encoding, share * pixels * curve.pixel_seconds / speed)

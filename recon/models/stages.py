@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
@@ -12,8 +12,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from recon.models.base import Update
-from recon.scene import Scene
+from recon.errors import InputError
+from recon.models import memory
+from recon.models.base import Options, Plan, Update
+from recon.scene import Scene, View
 
 Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
 Result = TypeVar("Result")
@@ -68,6 +70,65 @@ def relay(
             except StopIteration as stop:
                 return stop.value
             yield Update(stage, start + (end - start) * fraction, message, scene)
+
+
+def verified(
+    scene: Scene, views: Sequence[View], options: Options, parts: dict[str, tuple[float, float]]
+) -> Generator[Update, None, None]:
+    """The geometry stages that any model may end with, where they are chosen: cameras checked, then depth refined."""
+    if not options.verify:
+        return
+    from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
+
+    changed = yield from relay(verify(scene, views), "Verifying", *parts["Verifying"], scene)
+    yield Update("Verifying", parts["Verifying"][1], "Verified the cameras", scene, changed)
+    if options.dense:
+        from recon.alignment.dense import densify
+
+        changed = yield from relay(densify(scene), "Refining", *parts["Refining"], scene)
+        yield Update("Refining", parts["Refining"][1], "Refined depth", scene, changed)
+
+
+def until_it_fits(
+    attempt: Callable[[Plan, float], Generator[Update, None, None]],
+    plan: Plan,
+    smaller: Callable[[Plan], Plan],
+    scene: Scene,
+    release: Callable[[], None],
+) -> Generator[Update, None, None]:
+    """A run that begins anew, smaller, once, if it asks for more memory than there is.
+
+    Args:
+        attempt: the run of a plan, told from that fraction of the whole on.
+        plan: of the first attempt.
+        smaller: the plan of the second one, whose last note says what is smaller.
+        scene: that the attempts fill.
+        release: frees the device's memory; called after every attempt that does not come to its end.
+
+    Raises:
+        InputError: there is not enough memory for the second attempt either.
+    """
+    reached = 0.0
+    for last in (False, True):
+        try:
+            with closing(attempt(plan, reached)) as updates:
+                for update in updates:
+                    reached = update.fraction
+                    yield update
+            return
+        except Exception as error:
+            if not memory.is_refusal(error):
+                raise
+        finally:
+            if reached < 1:
+                release()
+        # Here, outside of the handler, the error is gone, and with it the tensors that its trace held.
+        if not last:
+            plan = smaller(plan)
+            scene.frames.clear()
+            scene.tracks = scene.sparse_points = None
+            yield Update("Preparing", reached, plan.notes[-1], scene)
+    raise InputError("There is not enough memory, even for a smaller run: use fewer photos or quit other programs.")
 
 
 def in_background(work: Callable[[Callable[[float, str], None]], Result]) -> Generator[Progress, None, Result]:

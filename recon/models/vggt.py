@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from recon.models import fitting, memory
 from recon.models.base import Card, Model, Options, Plan, Update
 from recon.models.fitting import Fitted
 from recon.models.keypoints import keypoints
-from recon.models.stages import Progress, in_background, relay, schedule
+from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
 from recon.models.vggt_tracking import Tracking, pictures, points_of
@@ -81,27 +81,14 @@ class Vggt(Model):
         self._tracking.forget()
         plan = self.plan(views, options=options)
         scene = Scene(metric=self.card.metric, model=self.card.name, settings=asdict(options))
-        reached = 0.0
-        for last in (False, True):
-            try:
-                with closing(self._attempt(scene, views, plan, options, reached)) as updates:
-                    for update in updates:
-                        reached = update.fraction
-                        yield update
-                return
-            except Exception as error:
-                if not memory.is_refusal(error):
-                    raise
-            finally:
-                if reached < 1:
-                    self.release()
-            # Here, outside of the handler, the error is gone, and with it the tensors that its trace held.
-            if not last:
-                plan = smaller(plan, [view.size for view in views], options)
-                scene.frames.clear()
-                scene.tracks = scene.sparse_points = None
-                yield Update("Preparing", reached, plan.notes[-1], scene)
-        raise InputError("There is not enough memory, even for a smaller run: use fewer photos or quit other programs.")
+
+        def attempt(plan: Plan, start: float) -> Generator[Update, None, None]:
+            return self._attempt(scene, views, plan, options, start)
+
+        def less(plan: Plan) -> Plan:
+            return smaller(plan, [view.size for view in views], options)
+
+        yield from until_it_fits(attempt, plan, less, scene, self.release)
 
     def track(
         self,
@@ -166,16 +153,7 @@ class Vggt(Model):
 
         if options.refine and len(scene.frames) > 1:
             yield from self._refine(scene, parts)
-        if options.verify:
-            from recon.alignment.verify import verify  # brings pycolmap, which a run without it can do without
-
-            verified = yield from relay(verify(scene, views), "Verifying", *parts["Verifying"], scene)
-            yield Update("Verifying", parts["Verifying"][1], "Verified the cameras", scene, verified)
-            if options.dense:
-                from recon.alignment.dense import densify
-
-                denser = yield from relay(densify(scene), "Refining", *parts["Refining"], scene)
-                yield Update("Refining", parts["Refining"][1], "Refined depth", scene, denser)
+        yield from verified(scene, views, options, parts)
         yield Update("Finishing", 1.0, "Done", scene)
 
     def _look(self, fitted: Sequence[Fitted], quick: bool) -> Generator[Progress, None, Features]:

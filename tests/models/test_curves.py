@@ -3,6 +3,7 @@
 import pytest
 
 from recon.models import curves
+from recon.models.curves import VGGT
 
 HEIGHT, WIDTH, CHUNK = 336, 518, 8
 
@@ -29,7 +30,7 @@ H200 = [
 
 @pytest.mark.parametrize(("frames", "height", "width", "gigabytes", "passing", "dense"), H200)
 def test_a_gpu_takes_about_what_was_measured(frames, height, width, gigabytes, passing, dense):
-    cost = curves.predict(frames, height, width, "cuda", CHUNK)
+    cost = curves.predict(VGGT, frames, height, width, "cuda", CHUNK)
     assert gigabytes <= cost.memory / 1e9 <= 1.15 * gigabytes
     if passing is not None:
         assert cost.encoding == pytest.approx(passing, rel=0.25)
@@ -38,33 +39,33 @@ def test_a_gpu_takes_about_what_was_measured(frames, height, width, gigabytes, p
 
 
 def test_all_that_a_run_takes_grows_with_it():
-    for device in curves.CURVES:
-        costs = [curves.predict(frames, HEIGHT, WIDTH, device, 1) for frames in (1, 2, 20, 200, 1000)]
+    for device in VGGT.curves:
+        costs = [curves.predict(VGGT, frames, HEIGHT, WIDTH, device, 1) for frames in (1, 2, 20, 200, 1000)]
         assert [cost.memory for cost in costs] == sorted(cost.memory for cost in costs)
         assert [cost.encoding for cost in costs] == sorted(cost.encoding for cost in costs)
         assert costs[-1].encoding > 10 * costs[-2].encoding  # of pairs of tokens
-        smaller = curves.predict(20, HEIGHT // 2, WIDTH // 2, device, 1)
+        smaller = curves.predict(VGGT, 20, HEIGHT // 2, WIDTH // 2, device, 1)
         assert smaller.memory < costs[2].memory
         assert smaller.encoding < costs[2].encoding / 3
 
 
 def test_smaller_networks_take_less():
-    for device in curves.CURVES:
-        whole = curves.predict(4, HEIGHT, WIDTH, device, 1)
-        half = curves.predict(4, HEIGHT, WIDTH, device, 1, curves.PUBLISHED // 2)
-        saved = curves.PUBLISHED / 2 * curves.CURVES[device].weight
+    for device in VGGT.curves:
+        whole = curves.predict(VGGT, 4, HEIGHT, WIDTH, device, 1)
+        half = curves.predict(VGGT, 4, HEIGHT, WIDTH, device, 1, VGGT.parameters // 2)
+        saved = VGGT.parameters / 2 * VGGT.curves[device].weight
         assert saved < whole.memory - half.memory < 1.2 * saved
         assert half.encoding < whole.encoding
 
 
 def test_cores_share_the_work():
-    one, four = (curves.predict(4, HEIGHT, WIDTH, "cpu", 1, cores=cores) for cores in (1, 4))
+    one, four = (curves.predict(VGGT, 4, HEIGHT, WIDTH, "cpu", 1, cores=cores) for cores in (1, 4))
     assert four.memory == one.memory
     assert four.dense == pytest.approx(one.dense / 4)
-    assert curves.CURVES["cpu"].launch < four.encoding < one.encoding / 3
+    assert VGGT.curves["cpu"].launch < four.encoding < one.encoding / 3
 
 
 def test_small_chunks_save_memory():
-    sizes = [curves.predict(8, HEIGHT, WIDTH, "cuda", chunk).memory for chunk in (8, 4, 2, 1)]
+    sizes = [curves.predict(VGGT, 8, HEIGHT, WIDTH, "cuda", chunk).memory for chunk in (8, 4, 2, 1)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[1]
