@@ -5,10 +5,11 @@ The grammar, with blanks allowed between all parts::
     call     = name "(" [ argument { "," argument } [ "," ] ] ")"
     argument = name "=" value
     value    = plain | "(" [ plain { "," plain } [ "," ] ] ")" | "[" [ plain { "," plain } [ "," ] ] "]"
-    plain    = [ "-" | "+" ] ( number | "inf" ) | string | "True" | "False" | "None"
+    plain    = [ "-" | "+" ] ( number | "inf" ) | string | "True" | "False" | "None" | name "." name
     string   = characters but quotes, backslashes and line ends, between two quotes of a kind
 
-As in Python, parentheses about one value without a comma mean that value.
+As in Python, parentheses about one value without a comma mean that value. Two names with a dot between, the member of
+an enumeration, are read as that text.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from recon.errors import InputError
 LONGEST = 10_000  # characters
 SHOWN = 200  # characters of the text that a complaint shows
 TOKEN = re.compile(
-    r"""\s*(?:(?P<name>[A-Za-z_]\w*)
+    r"""\s*(?:(?P<member>[A-Za-z_]\w*\.[A-Za-z_]\w*)
+        |(?P<name>[A-Za-z_]\w*)
         |(?P<number>\d{1,18}(?:\.\d{0,18})?(?:[eE][-+]?\d{1,4})?(?!\w))
         |'(?P<single>[^'"\\\r\n]*)'|"(?P<double>[^'"\\\r\n]*)"
         |(?P<sign>[-+(),=\[\]]))""",
@@ -132,7 +134,7 @@ class _Reader:
         if not self.tokens:
             raise self.refused()
         kind, said = self.tokens.pop()
-        if kind in ("single", "double"):
+        if kind in ("single", "double", "member"):
             return said
         if kind == "number":
             return int(said) if said.isdigit() else float(said)

@@ -1,0 +1,54 @@
+"""Cameras that MUSt3R's pointmaps imply (Cabon et al. 2025, section 3.3): a focal length and a pose of each picture.
+
+Numbers of the network's own convention: pixels count from 0 at their centres, and the principal point lies at half of
+the picture's size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROUNDS = 10  # of reweighting
+NEAREST = 1e-8  # of a residual in pixels, so that none counts for ever
+
+
+def focal_lengths(points_in_camera: Tensor) -> Tensor:
+    """Focal lengths ``[V]`` in pixels, one for both axes, of points ``[V,H,W,3]`` of all pixels in their camera.
+
+    Weiszfeld's iteration (1937), from the least squares solution, as in DUSt3R (Wang et al. 2024, section 3.3).
+    """
+    height, width = points_in_camera.shape[1:3]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=points_in_camera.device) - height / 2,
+        torch.arange(width, device=points_in_camera.device) - width / 2,
+        indexing="ij",
+    )
+    pixels = torch.stack([x, y], -1).to(points_in_camera.dtype).flatten(0, 1)
+    slopes = (points_in_camera[..., :2] / points_in_camera[..., 2:]).nan_to_num(0, 0, 0).flatten(1, 2)
+    products, squares = (slopes * pixels).sum(-1), slopes.square().sum(-1)
+    focal = products.mean(1) / squares.mean(1)
+    for _ in range(ROUNDS):
+        weights = 1 / (pixels - focal[:, None, None] * slopes).norm(dim=-1).clamp_min(NEAREST)
+        focal = (weights * products).mean(1) / (weights * squares).mean(1)
+    return focal.clamp_min(0)
+
+
+def poses(points: Tensor, points_in_camera: Tensor, confidence: Tensor) -> Tensor:
+    """Rigid ``world_from_camera [V,4,4]`` that best take the points of all pixels in a camera to those in the world.
+
+    Least squares over points ``[V,H,W,3]``, weighted by how far the confidence ``[V,H,W]`` is above 1 (Umeyama 1991,
+    without a scale).
+    """
+    target, source = points.flatten(1, 2), points_in_camera.flatten(1, 2)
+    weights = (confidence.flatten(1) - 1)[..., None]
+    weights = weights / weights.sum(1, keepdim=True)
+    target_mean, source_mean = ((weights * each).sum(1) for each in (target, source))
+    covariance = ((target - target_mean[:, None]) * weights).mT @ (source - source_mean[:, None])
+    u, _, vt = torch.linalg.svd(covariance)
+    sign = torch.ones_like(target_mean)
+    sign[:, 2] = torch.linalg.det(u @ vt).sign()
+    matrices = torch.eye(4, dtype=points.dtype, device=points.device).repeat(len(points), 1, 1)
+    matrices[:, :3, :3] = u * sign[:, None] @ vt
+    matrices[:, :3, 3] = target_mean - (matrices[:, :3, :3] @ source_mean[..., None])[..., 0]
+    return matrices
