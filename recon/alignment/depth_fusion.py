@@ -16,28 +16,39 @@ ROUNDS = 2  # of the robust mean, from the median on
 
 
 @dataclass(frozen=True)
-class Witness:
-    """One pointmap of a view, in the camera of its pair's first view and in the pair's unit.
+class Stance:
+    """How a map stands to its view's camera.
 
     Attributes:
-        points: ``[H,W,3]``.
-        confidence: ``[H,W]``.
         view_from_frame: rotation ``[3,3]`` from the map's camera to the view's.
         centre: ``[3]``, of the view's camera in the map's, in the world's unit.
         scale: the world's units in one of the pair's.
         deviation: standard deviation of the map's points, relative to their distance.
     """
 
-    points: Array
-    confidence: Array
     view_from_frame: np.ndarray
     centre: np.ndarray
     scale: float
     deviation: float
 
 
-def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Z-depth ``[H,W] float32``, 0 where unknown, and the highest confidence ``[H,W] float32`` of any map.
+@dataclass(frozen=True)
+class Witness:
+    """One pointmap of a view, in the camera of its pair's first view and in the pair's unit.
+
+    Attributes:
+        points: ``[H,W,3]``.
+        confidence: ``[H,W]``.
+        stance: how they stand to the view's camera.
+    """
+
+    points: Array
+    confidence: Array
+    stance: Stance
+
+
+def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray) -> np.ndarray:
+    """Z-depth ``[H,W] float32``, 0 where unknown.
 
     Each map gives the depth at which the pixel's ray passes its point most closely; the robust mean of these is taken,
     weighed by confidence and accuracy. It runs where the maps are, on the processor or on the GPU.
@@ -57,17 +68,15 @@ def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray
     rays = torch.cat([slopes, torch.ones_like(slopes[:1])])
     feet = (rays / rays.square().sum(0)).reshape(3, -1)
     depth, weights = rays.new_empty((2, len(witnesses), height, width))
-    highest = rays.new_zeros((height, width))
     for index, witness in enumerate(witnesses):
         x, y, z = here(witness.points).unbind(-1)
-        by_x, by_y, by_z = (here(witness.view_from_frame.T * witness.scale) @ feet).reshape(rays.shape)
-        offset = here(witness.view_from_frame @ witness.centre)
+        stance = witness.stance
+        by_x, by_y, by_z = (here(stance.view_from_frame.T * stance.scale) @ feet).reshape(rays.shape)
+        offset = here(stance.view_from_frame @ stance.centre)
         depth[index] = (x * by_x).addcmul_(y, by_y).addcmul_(z, by_z).sub_((offset @ feet).reshape(height, width))
-        confidence = here(witness.confidence)
-        weights[index] = confidence_weights(confidence)
-        highest = torch.maximum(highest, torch.nan_to_num(confidence, 0.0, 0.0, 0.0))
+        weights[index] = confidence_weights(here(witness.confidence))
     good = (depth > 0) & (depth < torch.inf) & (weights > 0)
-    accuracy = here([1 / witness.deviation**2 for witness in witnesses])[:, None, None]
+    accuracy = here([1 / witness.stance.deviation**2 for witness in witnesses])[:, None, None]
     weights = torch.where(good, weights, 0) * accuracy
     fused = torch.nan_to_num(torch.where(good, depth, torch.nan).nanmedian(0).values)
     depth = torch.where(good, depth, 0)
@@ -76,4 +85,4 @@ def fuse(witnesses: Sequence[Witness], focal: float, principal_point: np.ndarray
         robust = weights / error.square_().add_(1).square_()
         total = robust.sum(0)
         fused = torch.where(total > 0, (robust * depth).sum(0) / total.clamp_min(1e-30), fused)
-    return fused.cpu().numpy(), highest.cpu().numpy()
+    return fused.cpu().numpy()

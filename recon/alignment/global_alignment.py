@@ -6,20 +6,36 @@ The task of DUSt3R's global alignment (Wang et al. 2024, section 3.4), by other 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from recon.alignment.depth_fusion import Witness, fuse
 from recon.alignment.pair_adjustment import ITERATIONS, PairAdjustment
-from recon.alignment.pair_maps import Known, PairMaps, Samples, photo_sizes, sample
-from recon.alignment.spanning_tree import components, first_world
+from recon.alignment.pair_maps import Known, PairMaps, Samples
+from recon.alignment.pair_store import PairStore
+from recon.alignment.spanning_tree import World, components, first_world
 from recon.errors import InputError
 
-LEAST_CONFIDENCE = 1.1  # mean of either map of a pair that shows one place twice; 1 is none at all
-PROBES, FEWEST = 32, 8  # points along a photo's shorter side by which that is judged, and how many must be known
+SHOWN = (1, 3, 6, 12, 24)  # steps after which the world is given out: they change less and less
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an alignment.
+
+    Attributes:
+        fraction: 0 to 1, never falling.
+        message: what is being done, one phrase.
+        views: the photos of ``world``, sorted.
+        world: as it is now, where it has changed much since it was given out last.
+    """
+
+    fraction: float
+    message: str
+    views: tuple[int, ...] = ()
+    world: World | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,8 @@ class Task:
     """What there is to align, of the photos that belong together.
 
     Attributes:
-        pairs: those worth using.
+        store: of the pairs.
+        members: places in ``store.pairs`` of those to use.
         views: numbers of their photos, sorted; all arrays have this order.
         left_out: photos that no pair worth the name joins to these.
         samples: of the pairs.
@@ -58,7 +75,8 @@ class Task:
         principal_point: ``[V,2]`` in pixels, centres at +0.5.
     """
 
-    pairs: tuple[PairMaps, ...]
+    store: PairStore
+    members: tuple[int, ...]
     views: tuple[int, ...]
     left_out: tuple[int, ...]
     samples: Samples
@@ -66,8 +84,8 @@ class Task:
     principal_point: np.ndarray
 
 
-def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tuple[float, str], None, Alignment]:
-    """Align pairs, yielding ``(fraction, message)``; two views need closed forms alone.
+def align(pairs: Sequence[PairMaps] | PairStore, known: Known | None = None) -> Generator[Step, None, Alignment]:
+    """Align pairs, telling of each step; two views need closed forms alone.
 
     Where pairs fall apart into several worlds, the one of most photos is made. The world is that of known cameras;
     without any, the camera of one view, in a unit near the network's own.
@@ -79,46 +97,53 @@ def align(pairs: Sequence[PairMaps], known: Known | None = None) -> Generator[tu
     Raises:
         InputError: there are no pairs, all say that photos have nothing in common, or what is known makes no sense.
     """
-    yield 0.0, "Choosing points to align by"
+    yield Step(0.0, "Choosing points to align by")
     task = prepare(pairs, known)
     views = len(task.views)
-    yield 0.1, f"Placing {views} photos by their pairs"
+    yield Step(0.1, f"Placing {views} photos by their pairs")
     adjustment = PairAdjustment(task.samples, first_world(task.samples, task.known), task.known)
     if views > 2:
-        for step, _ in enumerate(adjustment.run()):
-            yield 0.2 + 0.6 * (step + 1) / ITERATIONS, f"Aligning {views} photos: step {step + 1}"
+        yield Step(0.2, f"Placed {views} photos", task.views, adjustment.world())
+        for step, _ in enumerate(adjustment.run(), 1):
+            world = adjustment.world() if step in SHOWN else None
+            yield Step(0.2 + 0.6 * step / ITERATIONS, f"Aligning {views} photos: step {step}", task.views, world)
+    yield Step(0.8, f"Aligned {views} photos", task.views, adjustment.world())
     depth, confidence = [], []
     for index, fused in enumerate(fuse_views(task, adjustment)):
         depth.append(fused[0])
         confidence.append(fused[1])
-        yield 0.8 + 0.2 * (index + 1) / views, f"Depth of photo {index + 1} of {views}"
+        yield Step(0.8 + 0.2 * (index + 1) / views, f"Depth of photo {index + 1} of {views}")
     return aligned(task, adjustment, depth, confidence)
 
 
-def prepare(pairs: Sequence[PairMaps], known: Known | None = None) -> Task:
+def prepare(pairs: Sequence[PairMaps] | PairStore, known: Known | None = None) -> Task:
     """Choose the pairs to use and points of them; raises as `align` does."""
     known = known or Known()
-    sizes = photo_sizes(pairs)
-    _check(known, sizes)
-    usable = [pair for pair in pairs if pair.first != pair.second and _worth(pair)]
-    if not usable:
+    store = pairs if isinstance(pairs, PairStore) else PairStore.of(pairs)
+    check(known, store.sizes)
+    if not store.pairs:
         raise InputError("The photos have nothing in common that the model can see; add photos that overlap.")
-    views = components([(pair.first, pair.second) for pair in usable])[0]
-    left_out = tuple(sorted(set(sizes) - set(views)))
-    usable = [pair for pair in usable if pair.first in views]
-    samples = sample(usable, sizes, views, known)
-    centres = np.array([known.principal_point.get(view, np.array(sizes[view][::-1]) / 2) for view in views])
-    return Task(tuple(usable), tuple(views), left_out, samples, _within(known, views), centres)
+    views = components([(pair.first, pair.second) for pair in store.pairs])[0]
+    members = store.among(views)
+    return Task(
+        store,
+        tuple(members),
+        tuple(views),
+        tuple(sorted(set(store.sizes) - set(views))),
+        store.samples(views, known, members),
+        among(known, views),
+        np.array([store.centre(view, known) for view in views]),
+    )
 
 
 def fuse_views(task: Task, adjustment: PairAdjustment) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Depth and confidence ``[H,W]`` of one view after the other."""
-    witnesses: list[list[Witness]] = [[] for _ in task.views]
-    for view, witness in adjustment.witnesses(task.pairs):
-        witnesses[view].append(witness)
-    focal = adjustment.world().focal
-    for index in range(len(task.views)):
-        yield fuse(witnesses[index], float(focal[index]), task.principal_point[index])
+    stances, focal = adjustment.stances(), adjustment.world().focal
+    side = {2 * member + which: 2 * place + which for place, member in enumerate(task.members) for which in (0, 1)}
+    for index, view in enumerate(task.views):
+        witnesses = [Witness(each.points, each.confidence, stances[side[each.side]]) for each in task.store.maps[view]]
+        depth = fuse(witnesses, float(focal[index]), task.principal_point[index])
+        yield depth, task.store.highest[view].cpu().numpy()
 
 
 def aligned(
@@ -132,21 +157,7 @@ def aligned(
     )  # fmt: skip
 
 
-def _worth(pair: PairMaps) -> bool:
-    """Whether both maps of a pair are more than a guess, judged by some of their points."""
-    for points, confidence in (
-        (pair.first_points, pair.first_confidence),
-        (pair.second_points, pair.second_confidence),
-    ):
-        step = max(1, min(confidence.shape) // PROBES)
-        known = torch.as_tensor(points)[::step, ::step].isfinite().all(-1)
-        seen = torch.as_tensor(confidence)[::step, ::step][known].float()
-        if len(seen) < FEWEST or not LEAST_CONFIDENCE <= float(seen.nanmean()) < np.inf:
-            return False
-    return True
-
-
-def _within(known: Known, views: Sequence[int]) -> Known:
+def among(known: Known, views: Sequence[int]) -> Known:
     """What is known of these views, by their place among them."""
     return replace(
         known,
@@ -159,7 +170,12 @@ def _within(known: Known, views: Sequence[int]) -> Known:
     )
 
 
-def _check(known: Known, sizes: dict[int, tuple[int, int]]) -> None:
+def check(known: Known, sizes: Mapping[int, tuple[int, int]]) -> None:
+    """Whether cameras of photos of these sizes can be so.
+
+    Raises:
+        InputError: they cannot.
+    """
     strangers = (set(known.world_from_camera) | set(known.focal) | set(known.principal_point)) - set(sizes)
     if strangers:
         raise InputError(f"Photo {min(strangers)} is in no pair; give cameras of photos that are.")

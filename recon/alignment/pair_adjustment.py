@@ -14,14 +14,14 @@ Levenberg-Marquardt steps; each sample's depth, which only its own residuals kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from recon.alignment.depth_fusion import Witness
-from recon.alignment.pair_maps import Known, PairMaps, Samples
+from recon.alignment.depth_fusion import Stance
+from recon.alignment.pair_maps import Known, Samples
 from recon.alignment.pair_model import Points, Sides, State
 from recon.alignment.spanning_tree import World
 
@@ -121,21 +121,15 @@ class PairAdjustment:
         poses[:, :3, :3], poses[:, :3, 3] = self.state.rotation, self.state.centre
         return World(poses, np.exp(self.state.log_focal), self.state.depth, self.state.log_scale)
 
-    def witnesses(self, pairs: Sequence[PairMaps]) -> Iterator[tuple[int, Witness]]:
-        """Each map as it stands in the world: first and second of each pair, with the index of its view."""
+    def stances(self) -> list[Stance]:
+        """How each map stands in the world: first and second of each pair."""
         self._widen(self.sides.project(self.state))
         frame_from_view, centre = self.sides.relative(self.state)
         scale = np.exp(self.state.log_scale)[self.sides.pair]
-        maps = [
-            each
-            for pair in pairs
-            for each in ((pair.first_points, pair.first_confidence), (pair.second_points, pair.second_confidence))
+        return [
+            Stance(frame_from_view[side].T, centre[side], float(scale[side]), float(self.deviation[side]))
+            for side in range(len(scale))
         ]
-        for side, (points, confidence) in enumerate(maps):
-            yield int(self.sides.view[side]), Witness(
-                points, confidence, frame_from_view[side].T, centre[side], float(scale[side]),
-                float(self.deviation[side]),
-            )  # fmt: skip
 
     def _columns(self, known: Known) -> np.ndarray:
         """Of all unknowns the place among those to solve for, or -1."""

@@ -6,9 +6,75 @@ A graph is a list of pairs ``(first, second)`` of the photos' numbers; the first
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
+from recon.errors import InputError
+
 Pair = tuple[int, int]
+
+FEW = 12  # photos of which all pairs are taken, if it is left to us
+GRAPHS = {
+    "auto": f"every pair up to {FEW} photos, near and far ones beyond",
+    "complete": "every pair: the best scene, but the time grows with the square of the number of photos",
+    "swin": "each photo with those that follow it: for videos and photos taken in order",
+    "logwin": "each photo with those 1, 2, 4, ... after it: near ones, and far ones that hold all together",
+    "oneref": "one photo with every other: the quickest, where it sees what all others see",
+}
+"""The graphs that may be asked for by name, a phrase each."""
+WINDOW = 3  # how many follow, where the name says nothing
+_NAME = re.compile(rf"({'|'.join(GRAPHS)})(?:-(\d{{1,4}}))?(?:-(noncyclic))?")
+
+
+def pairs_of(graph: str, count: int, ordered: bool = False) -> list[Pair]:
+    """The pairs of a graph by its name, both orders of each beside each other; each photo is reached early.
+
+    Args:
+        graph: one of `GRAPHS`; a window may say how many follow, and that the first photo does not follow the last, as
+            ``"swin-5-noncyclic"``; one reference which it is, counted from 0, as ``"oneref-2"``.
+        count: photos.
+        ordered: they are of a video, in which the first photo does not follow the last.
+
+    Raises:
+        InputError: no such graph, or no such photo.
+    """
+    name, number, cyclic = read_graph(graph)
+    if name == "auto":
+        name = "complete" if count <= FEW else "logwin"
+        number = max(1, (count // 2).bit_length())  # offsets up to half of the photos
+    cyclic = cyclic and not ordered
+    if name == "complete":
+        pairs = complete(count)
+    elif name == "oneref":
+        if (number or 0) >= count:
+            raise InputError(f"There is no photo {number} for the graph '{graph}': count from 0 to {count - 1}.")
+        pairs = one_reference(count, number or 0)
+    elif name == "logwin":
+        pairs = log_window(count, number or WINDOW, cyclic)
+    else:
+        pairs = sliding_window(count, number or WINDOW, cyclic)
+    return [each for i, j in pairs for each in ((i, j), (j, i))]
+
+
+def read_graph(graph: str) -> tuple[str, int | None, bool]:
+    """What the name of a graph says: which it is, a number or None, and whether the first photo follows the last.
+
+    Raises:
+        InputError: no such graph.
+    """
+    found = _NAME.fullmatch(graph)
+    name, number, noncyclic = found.groups() if found else ("", None, None)
+    sensible = {
+        "auto": number is None and noncyclic is None,
+        "complete": number is None and noncyclic is None,
+        "oneref": noncyclic is None,
+    }
+    if not found or not sensible.get(name, number is None or int(number) > 0):
+        raise InputError(
+            f"There is no graph '{graph}': choose one of {', '.join(GRAPHS)}, or give a window as 'swin-5-noncyclic' "
+            "and a reference as 'oneref-2'."
+        )
+    return name, None if number is None else int(number), noncyclic is None
 
 
 def complete(count: int) -> list[Pair]:

@@ -1,20 +1,16 @@
-"""Pairwise pointmaps as a network of two photos gives them, and samples of them that are small enough to align."""
+"""Pairwise pointmaps as a network of two photos gives them, what may be known beforehand, and samples to align by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from recon.errors import InputError
-
 Array: TypeAlias = "np.ndarray | torch.Tensor"
 
-LARGEST_GRID, SMALLEST_GRID = 40, 10  # samples along each side of a photo
-SAMPLES = 20_000  # of all maps together, between these grids
 LEAST_WEIGHT = 1e-3
 
 
@@ -90,59 +86,7 @@ class Samples:
         return np.where(self.weights > 0, distance, 1.0)
 
 
-def photo_sizes(pairs: Sequence[PairMaps]) -> dict[int, tuple[int, int]]:
-    """``(height, width)`` by the number of the photo.
-
-    Raises:
-        InputError: there is no pair, or maps of one photo differ in size.
-    """
-    if not pairs:
-        raise InputError("There is no pair to align; give at least two photos.")
-    sizes: dict[int, tuple[int, int]] = {}
-    for pair in pairs:
-        for view, points in ((pair.first, pair.first_points), (pair.second, pair.second_points)):
-            height, width = points.shape[:2]
-            if sizes.setdefault(view, (height, width)) != (height, width):
-                raise InputError(f"Pointmaps of photo {view} differ in size; predict all its pairs at one size.")
-    return sizes
-
-
-def sample(
-    pairs: Sequence[PairMaps], sizes: Mapping[int, tuple[int, int]], views: Sequence[int], known: Known
-) -> Samples:
-    """Samples of pairs; the numbers of their views become places in ``views``."""
-    place = {view: index for index, view in enumerate(views)}
-    grid = int(np.clip(np.sqrt(SAMPLES / (2 * len(pairs))), SMALLEST_GRID, LARGEST_GRID))
-    rows, columns, pixels = {}, {}, []
-    for view in views:
-        height, width = sizes[view]
-        row, column = np.meshgrid(_spread(height, grid), _spread(width, grid), indexing="ij")
-        rows[view], columns[view] = row.ravel(), column.ravel()
-        centre = np.asarray(known.principal_point.get(view, (width / 2, height / 2)), np.float64)
-        pixels.append(np.stack([columns[view], rows[view]], -1) + 0.5 - centre)
-    points, confidence = [], []
-    for pair in pairs:
-        for view, all_points, all_confidence in (
-            (pair.first, pair.first_points, pair.first_confidence),
-            (pair.second, pair.second_points, pair.second_confidence),
-        ):
-            points.append(torch.as_tensor(all_points)[rows[view], columns[view]])
-            confidence.append(torch.as_tensor(all_confidence)[rows[view], columns[view]])
-    stacked = torch.stack(points).cpu().double().numpy()
-    weights = confidence_weights(torch.stack(confidence).cpu().double()).numpy()
-    good = np.isfinite(stacked).all(-1) & (stacked.any(-1))
-    stacked[~good], weights[~good] = 0, 0
-    first = np.array([place[pair.first] for pair in pairs])
-    second = np.array([place[pair.second] for pair in pairs])
-    return Samples(first, second, np.array(pixels), stacked, weights, np.array([sizes[view][::-1] for view in views]))
-
-
 def confidence_weights(confidence: torch.Tensor) -> torch.Tensor:
     """The logarithm of confidences, which begin at 1; a little where there is none, 0 where it is not finite."""
     weights = confidence.log().clamp_min(LEAST_WEIGHT)
     return torch.where(weights.isfinite(), weights, 0)
-
-
-def _spread(length: int, count: int) -> np.ndarray:
-    """``count`` pixels in the middles of equal parts of a line."""
-    return ((np.arange(count) + 0.5) * length / count).astype(int)

@@ -219,7 +219,7 @@ def test_one_known_pose_places_the_world_and_two_scale_it():
 
 def test_two_views_need_no_step():
     scene = pair_scene(7, views=2)
-    messages = [message for _, message in align(scene.pairs)]
+    messages = [step.message for step in align(scene.pairs)]
     assert not any("step" in message for message in messages)
     _, turn, focal, depth = errors(scene)
     assert turn < 2.5
@@ -266,7 +266,7 @@ def test_upright_photos_tensors_and_unknown_points_are_taken():
 
 def test_progress_goes_forward_and_can_be_cancelled():
     steps = align(pair_scene(0).pairs)
-    fractions = [fraction for fraction, _ in steps]
+    fractions = [step.fraction for step in steps]
     assert fractions[0] == 0
     assert all(before <= after <= 1 for before, after in itertools.pairwise(fractions))
     stopped = align(pair_scene(0).pairs)

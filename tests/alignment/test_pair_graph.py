@@ -3,7 +3,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from recon.alignment.pair_graph import complete, log_window, one_reference, sliding_window, symmetrised, within
+from recon.alignment.pair_graph import (
+    FEW,
+    GRAPHS,
+    complete,
+    log_window,
+    one_reference,
+    pairs_of,
+    sliding_window,
+    symmetrised,
+    within,
+)
+from recon.errors import InputError
 from tests.parity import RECORDINGS, Recording, described_in, replay
 from tests.parity_networks import Run
 from tests.parity_networks.pair_graphs import dust3r_graph
@@ -52,3 +63,37 @@ def test_a_window_that_does_not_go_around_keeps_the_ends_apart():
     assert (0, 8) not in sliding_window(9, 2, cyclic=False)
     assert (0, 8) not in log_window(9, 3, cyclic=False)
     assert within(complete(9), 2) == sorted(((j, i) for i, j in sliding_window(9, 2, cyclic=False)))
+
+
+@pytest.mark.parametrize("graph", [*GRAPHS, "swin-1", "swin-4-noncyclic", "logwin-2", "oneref-2"])
+@pytest.mark.parametrize("count", [3, 7, 30])
+def test_named_graphs_reach_each_photo_by_those_before_and_have_both_orders(graph, count):
+    pairs = pairs_of(graph, count)
+    assert all(pairs[place + 1] == (j, i) for place, (i, j) in enumerate(pairs) if place % 2 == 0)
+    assert len(set(pairs)) == len(pairs)
+    reached = set(pairs[0])
+    for pair in pairs:
+        assert reached & {*pair}
+        reached |= {*pair}
+    assert reached == set(range(count))
+
+
+def test_names_of_graphs_say_what_they_are():
+    def unordered(graph, count, ordered=False):
+        return {(min(pair), max(pair)) for pair in pairs_of(graph, count, ordered)}
+
+    assert unordered("swin-2-noncyclic", 9) == {*sliding_window(9, 2, cyclic=False)} == unordered("swin-2", 9, True)
+    assert unordered("swin", 9) == {*sliding_window(9, 3)}
+    assert unordered("oneref-4", 9) == {(min(4, j), max(4, j)) for j in range(9) if j != 4}
+    assert unordered("auto", FEW) == unordered("complete", FEW)
+    assert len(unordered("auto", 30)) == 30 * 4  # 1, 2, 4, 8 after each
+    with pytest.raises(InputError, match="no photo 9"):
+        pairs_of("oneref-9", 9)
+
+
+@pytest.mark.parametrize(
+    "graph", ["", "swim", "swin-0", "swin--2", "oneref-1-noncyclic", "complete-3", "swin-2-cyclic"]
+)
+def test_graphs_that_there_are_not(graph):
+    with pytest.raises(InputError, match="swin-5-noncyclic"):
+        pairs_of(graph, 5)
