@@ -69,6 +69,11 @@ class DptMap(nn.Module):
         Returns:
             ``[N, output, 16 * rows, 16 * columns]``.
         """
+        maps = doubled(self.head[0](self.fuse(levels, prepared, rows, columns)))
+        return self.head[4](self.head[3](self.head[2](maps)))
+
+    def fuse(self, levels: Sequence[Tensor], prepared: Tensor, rows: int, columns: int) -> Tensor:
+        """As `forward`, without its last convolutions: ``[N, features, 8 * rows, 8 * columns]``."""
         level2, level3, level4 = (
             layer(grid(tokens, rows, columns)) for layer, tokens in zip(self.act_postprocess[1:], levels, strict=True)
         )
@@ -77,9 +82,7 @@ class DptMap(nn.Module):
         maps = scratch.refinenet4(scratch.layer4_rn(level4))[..., : level3.shape[-2], : level3.shape[-1]]
         maps = scratch.refinenet3(maps, level3)
         maps = scratch.refinenet2(maps, scratch.layer2_rn(level2))
-        maps = scratch.refinenet1(maps + prepared)
-        maps = doubled(self.head[0](maps))
-        return self.head[4](self.head[3](self.head[2](maps)))
+        return scratch.refinenet1(maps + prepared)
 
 
 class Scratch(nn.Module):
