@@ -7,7 +7,7 @@ pixel is (0.5, 0.5); depth is z-depth, 0 where unknown; metres where ``scene.met
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +209,79 @@ class Tracks:
 
 
 @dataclass
+class Gaussians:
+    """N 3D Gaussians in the world (Kerbl et al. 2023).
+
+    Attributes:
+        means: ``[N,3] float32``.
+        scales: ``[N,3] float32``, standard deviations along their own axes, in the world's unit.
+        rotations: ``[N,4] float32``, unit quaternions wxyz, from their own axes to the world's.
+        opacities: ``[N] float32``, 0 to 1.
+        harmonics: ``[N,3,K] float32``, K = 1, 4, 9, 16 or 25 spherical harmonics of red, green and blue: a colour in
+            0..1 is 0.5 plus their sum.
+        frame: ``[N] int32``, index of the frame whose pixel each one is.
+        pixel: ``[N,2] int32``, column and row of that pixel, so that what is known of pixels is known of Gaussians.
+    """
+
+    means: np.ndarray
+    scales: np.ndarray
+    rotations: np.ndarray
+    opacities: np.ndarray
+    harmonics: np.ndarray
+    frame: np.ndarray
+    pixel: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def chosen(self, which: np.ndarray) -> Gaussians:
+        """Those that a mask or indices name."""
+        return Gaussians(*(getattr(self, part.name)[which] for part in fields(self)))
+
+    def segments(self, frames: Sequence[Frame]) -> np.ndarray:
+        """``[N] int32`` segment ids by the frames' own, -1 for none."""
+        found = np.full(len(self), -1, np.int32)
+        for index, frame in enumerate(frames):
+            if frame.segments is not None:
+                mine = self.frame == index
+                column, row = self.pixel[mine].T
+                found[mine] = frame.segments[row, column]
+        return found
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A thing, or all stuff of one class, that frames show.
+
+    Attributes:
+        id: in `Frame.segments`.
+        label: index of its class in `Labels.names`.
+        thing: True for one thing among others of its class, False for stuff such as walls.
+        score: 0 to 1, how sure the class is.
+    """
+
+    id: int
+    label: int
+    thing: bool
+    score: float
+
+
+@dataclass
+class Labels:
+    """What segments are.
+
+    Attributes:
+        names: of the classes.
+        colours: ``[L,3] uint8``, one a class.
+        segments: what was found, each id once.
+    """
+
+    names: tuple[str, ...]
+    colours: np.ndarray
+    segments: list[Segment] = field(default_factory=list)
+
+
+@dataclass
 class Scene:
     """Frames in one world.
 
@@ -220,6 +293,8 @@ class Scene:
         notes: sentences the user should read (what was left out, what is uncertain).
         sparse_points: ``[P,3] float32`` triangulated points in the world, or None.
         tracks: points followed through the frames, or None.
+        gaussians: of the whole scene, or None.
+        labels: what the frames' segments are, or None where the model recognises nothing.
     """
 
     frames: list[Frame] = field(default_factory=list)
@@ -229,6 +304,8 @@ class Scene:
     notes: list[str] = field(default_factory=list)
     sparse_points: np.ndarray | None = None
     tracks: Tracks | None = None
+    gaussians: Gaussians | None = None
+    labels: Labels | None = None
 
     def refine(self) -> Refinement:
         """Adjust cameras, depth and points in place by bundle adjustment over ``tracks``, and say how well that went.

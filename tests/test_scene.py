@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recon import geometry
-from recon.scene import Tracks
+from recon.scene import Gaussians, Tracks
 from tests.helpers import synthetic_scene
 
 
@@ -67,3 +67,22 @@ def test_tracks_are_parted_and_joined():
     for name in ("pixels", "visibility", "confidence"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(tracks, name)[:, [0, 2, 1]])
     np.testing.assert_array_equal(joined.query, [0, 0, 1])
+
+
+def test_gaussians_are_labelled_by_their_pixels():
+    scene = synthetic_scene(2, 4, 6)
+    scene.frames[1].segments = np.arange(24, dtype=np.int32).reshape(4, 6)
+    count = 3
+    gaussians = Gaussians(
+        np.zeros((count, 3), np.float32),
+        np.ones((count, 3), np.float32),
+        np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        np.ones(count, np.float32),
+        np.zeros((count, 3, 1), np.float32),
+        np.array([1, 0, 1], np.int32),
+        np.array([[5, 2], [0, 0], [1, 3]], np.int32),
+    )
+    assert gaussians.segments(scene.frames).tolist() == [17, -1, 19]
+    chosen = gaussians.chosen(np.array([True, False, True]))
+    assert len(chosen) == 2
+    assert chosen.segments(scene.frames).tolist() == [17, 19]

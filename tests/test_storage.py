@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recon.errors import InputError
-from recon.scene import Camera, Frame, Scene, Tracks
+from recon.scene import Camera, Frame, Gaussians, Labels, Scene, Segment, Tracks
 from recon.storage import VERSION, replacing
 from tests.helpers import synthetic_scene
 
@@ -34,6 +34,10 @@ def full_scene() -> Scene:
     seen = random.random((2, 2, 4), np.float32)
     pixels = (20 * random.random((2, 4, 2)) - 2).astype(np.float32)
     scene.tracks = Tracks(pixels, seen[0], seen[1], np.array([0, 0, 1, 0], np.int32))
+    parts = [random.random((6, *shape), np.float32) for shape in ((3,), (3,), (4,), (), (3, 4))]
+    scene.gaussians = Gaussians(*parts, np.zeros(6, np.int32), np.tile(np.arange(6, dtype=np.int32)[:, None], 2))
+    colours = np.array([[174, 199, 232], [188, 189, 34]], np.uint8)
+    scene.labels = Labels(("wall", "chair"), colours, [Segment(3, 1, True, 0.9), Segment(4, 0, False, 0.7)])
     return scene
 
 
