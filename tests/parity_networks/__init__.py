@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tests.networks.stand_in import draw
 
-NETWORKS = ("vggt", "mapanything", "dust3r", "monst3r", "must3r")
+NETWORKS = ("vggt", "mapanything", "dust3r", "monst3r", "must3r", "siu3r")
 TOLERANCE = 1e-5  # relative L2 in float32: a wrong epsilon of one LayerNorm already moves 7e-5
 HALF_TOLERANCE = 3e-2  # in half precision, whose numbers are 4e-3 apart
 
