@@ -42,7 +42,7 @@ class State:
         return State(
             rotations(poses[:, :3]) @ self.rotation,
             self.centre + poses[:, 3:],
-            self.log_focal + log_focal,
+            self.log_focal + np.clip(log_focal, -1, 1),
             rotations(turns.reshape(pairs, 3)) @ self.turn,
             self.log_scale + log_scale,
             self.depth * np.exp(np.clip(depth_step, -1, 1)),

@@ -62,7 +62,44 @@ VGGT_COMMERCIAL = replace(
     gated=True,
     files=("vggt_1B_commercial.pt",),
 )
-CARDS = {card.name: card for card in (EMBEDDED, VGGT, VGGT_COMMERCIAL)}
+DUST3R = Card(
+    name="dust3r",
+    title="DUSt3R",
+    summary="Naver Labs' network of two photos at a time; all its pairs are then aligned to one world.",
+    gives=("cameras", "depth", "points"),
+    licence="CC-BY-NC-SA-4.0",
+    licence_url="https://github.com/naver/dust3r/blob/main/LICENSE",
+    commercial=False,
+    metric=False,
+    parameters=571_171_208,
+    download=2_284_700_000,
+    resolution=512,
+    maximum_views=100,
+    paper="https://arxiv.org/abs/2312.14132",
+    code="recon.models.dust3r:Dust3r",
+    repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
+    files=("model.safetensors",),
+    choices=("graph", "shared_focal", "verify", "dense"),
+    defaults=(),
+)
+DUST3R_LINEAR = replace(
+    DUST3R,
+    name="dust3r-linear",
+    title="DUSt3R (linear head)",
+    summary="The same with a simpler head: a little faster and coarser.",
+    parameters=532_342_784,
+    download=2_129_400_000,
+    repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_linear",
+)
+DUST3R_SMALL = replace(
+    DUST3R_LINEAR,
+    name="dust3r-224",
+    title="DUSt3R (224 pixels)",
+    summary="The same for small square pictures: a fifth of the time, for a first look or a laptop.",
+    resolution=224,
+    repository="naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
+)
+CARDS = {card.name: card for card in (EMBEDDED, VGGT, VGGT_COMMERCIAL, DUST3R, DUST3R_LINEAR, DUST3R_SMALL)}
 
 
 def plan(name: str, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from recon.alignment.pair_graph import read_graph
 from recon.errors import InputError
 from recon.scene import Scene, Tracks, View
 
@@ -78,6 +79,8 @@ class Options:
         fit: how a picture is brought to the network's size: "crop" (what is too high loses top and bottom) or "pad"
             (all of it is kept, smaller).
         refine: adjust cameras and points by bundle adjustment over the network's own tracks.
+        graph: which photos a model of pairs is given together (`recon.alignment.pair_graph.pairs_of`).
+        shared_focal: all photos were taken with one lens at one zoom; None for where they are frames of one video.
 
     Raises:
         InputError: a value that there is not.
@@ -89,6 +92,8 @@ class Options:
     points: Points = "depth"
     fit: Fit = "crop"
     refine: bool = False
+    graph: str = "auto"
+    shared_focal: bool | None = None
 
     def __post_init__(self) -> None:
         if self.maximum_views is not None and self.maximum_views < 1:
@@ -96,6 +101,7 @@ class Options:
         for name, value, known in (("points", self.points, get_args(Points)), ("fit", self.fit, get_args(Fit))):
             if value not in known:
                 raise InputError(f"{name} is '{value}': choose one of {', '.join(known)}.")
+        read_graph(self.graph)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ def fit(image: np.ndarray, size: int = 512, square_ok: bool = False, patch: int 
         InputError: a photo so elongated that less than a patch of its short side would be left.
     """
     height, width = image.shape[:2]
-    most = size // patch
-    if max(width, height) > most * min(width, height):
-        raise InputError(f"A photo of {width} x {height} pixels is too elongated; crop it to at most 1:{most}.")
+    check_elongation(width, height, size, patch)
     resized = scaled_size(width, height, size)
     half_width, half_height = kept_halves(*resized, size, square_ok, patch)
     left, top = resized[0] // 2 - half_width, resized[1] // 2 - half_height
@@ -39,6 +37,17 @@ def fit(image: np.ndarray, size: int = 512, square_ok: bool = False, patch: int 
     shown = np.asarray(picture)[top : top + 2 * half_height, left : left + 2 * half_width]
     back = original_from_part((width, height), resized, (left, top))
     return Fitted(np.ascontiguousarray(shown), back, (0, 0, 2 * half_width, 2 * half_height))
+
+
+def check_elongation(width: int, height: int, size: int, patch: int = 16) -> None:
+    """Whether a patch of a photo's short side is left at that size.
+
+    Raises:
+        InputError: it is not.
+    """
+    most = size // patch
+    if max(width, height) > most * min(width, height):
+        raise InputError(f"A photo of {width} x {height} pixels is too elongated; crop it to at most 1:{most}.")
 
 
 def scaled_size(width: int, height: int, size: int) -> tuple[int, int]:

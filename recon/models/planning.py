@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from recon.errors import InputError
 from recon.models.base import Card, Options, Plan, spread
@@ -27,11 +27,17 @@ class Needs:
         size: ``(width, height)`` of the network's input, for pictures of these sizes, the long side of it given.
         memory: bytes, for so many views, that size, and so many frames in the dense heads at a time.
         seconds: of each stage of a planned run.
+        sides: long sides of the network's input, the best first.
+        chunks: by kind of device, what is taken at a time, the best first.
+        told: what is said where less is taken at a time, for one and for several.
     """
 
     size: Callable[[Sequence[Size], int], Size]
     memory: Callable[[int, Size, int], int]
     seconds: Callable[[Plan], dict[str, float]]
+    sides: Sequence[int] = SIDES
+    chunks: Mapping[str, Sequence[int]] = field(default_factory=lambda: CHUNKS)
+    told: tuple[str, str] = ("depth is made of 1 view at a time", "depth is made of {} views at a time")
 
 
 def planned_for(device: str) -> str:
@@ -73,10 +79,10 @@ def suitable(
     def fits(plan: Plan) -> bool:
         return available is None or plan.memory <= SPARE * available
 
-    chunks = CHUNKS[device]
-    best = planned(wanted, SIDES[0], chunks[0])
+    chunks = needs.chunks[device]
+    best = planned(wanted, needs.sides[0], chunks[0])
     plan = best
-    for side, chunk in [(side, chunk) for side in SIDES for chunk in chunks]:
+    for side, chunk in [(side, chunk) for side in needs.sides for chunk in chunks]:
         if fits(plan):
             break
         plan = planned(wanted, side, chunk)
@@ -84,26 +90,29 @@ def suitable(
         few, many = 1, len(wanted)  # a run of `few` is taken, one of `many` is too large
         while many - few > 1:
             middle = (few + many) // 2
-            if fits(planned(spread(len(views), middle), SIDES[-1], chunks[-1])):
+            if fits(planned(spread(len(views), middle), needs.sides[-1], chunks[-1])):
                 few = middle
             else:
                 many = middle
-        plan = planned(spread(len(views), few), SIDES[-1], chunks[-1])
+        plan = planned(spread(len(views), few), needs.sides[-1], chunks[-1])
     if plan is not best:
-        notes.append(_reduced(best, plan, fits(plan)))
+        notes.append(_reduced(best, plan, fits(plan), needs.told))
     return replace(plan, notes=tuple(notes))
 
 
-def smaller(plan: Plan, sizes: Sequence[Size], size_of: Callable[[Sequence[Size], int], Size]) -> Plan:
+def smaller(
+    plan: Plan, sizes: Sequence[Size], size_of: Callable[[Sequence[Size], int], Size], patch: int = PATCH
+) -> Plan:
     """What to try after a run was refused memory: two thirds of its side, or else half of its views.
 
     Args:
         plan: of that run.
         sizes: ``(width, height)`` of all views.
         size_of: see `Needs.size`.
+        patch: the side is a multiple of this.
     """
     longest = max(plan.size)
-    side = longest * 2 // 3 // PATCH * PATCH
+    side = longest * 2 // 3 // patch * patch
     views = plan.views
     if side < LEAST_SIDE:
         side, views = longest, tuple(plan.views[i] for i in spread(len(views), max(1, len(views) // 2)))
@@ -113,7 +122,7 @@ def smaller(plan: Plan, sizes: Sequence[Size], size_of: Callable[[Sequence[Size]
     return replace(plan, views=views, size=size, chunk=max(1, plan.chunk // 2), notes=(*plan.notes, note))
 
 
-def _reduced(best: Plan, plan: Plan, fits: bool) -> str:
+def _reduced(best: Plan, plan: Plan, fits: bool, told_of_chunks: tuple[str, str]) -> str:
     """What was done to make a run fit, in a sentence."""
     assert plan.available is not None
     steps = []
@@ -123,7 +132,7 @@ def _reduced(best: Plan, plan: Plan, fits: bool) -> str:
         used = "is used" if len(plan.views) == 1 else "are used, spread evenly"
         steps.append(f"only {len(plan.views)} of {len(best.views)} views {used}")
     if plan.chunk != best.chunk:
-        steps.append(f"depth is made of {plan.chunk} view{'s' if plan.chunk > 1 else ''} at a time")
+        steps.append(told_of_chunks[plan.chunk > 1].format(plan.chunk))
     need = f"This needs {in_words(best.memory)}, {in_words(plan.available)} are free: "
     told = need + (" and ".join([", ".join(steps[:-1]), steps[-1]]) if len(steps) > 1 else "".join(steps))
     return f"{told}." if fits else f"{told}, and even so it may fail."

@@ -77,10 +77,12 @@ class Dust3r(PairTrunk):
             views.prepared = tuple(each.prepare(views) for each in (self.downstream_head1, self.downstream_head2))
         return views
 
-    def decode(self, first: Views, second: Views) -> tuple[Pointmaps, Pointmaps]:
-        """Both sides of the pairs of B ``first`` and B ``second`` views."""
+    def decode(
+        self, first: Views, second: Views, progress: Callable[[float], None] | None = None
+    ) -> tuple[Pointmaps, Pointmaps]:
+        """Both sides of the pairs of B ``first`` and B ``second`` views; ``progress`` as in `decode_tokens`."""
         head1, head2 = self.downstream_head1, self.downstream_head2
-        one, two = self.decode_tokens(first, second, head1.taps)
+        one, two = self.decode_tokens(first, second, head1.taps, progress)
         return (
             head1(one, first.prepared[0] if first.prepared else head1.prepare(first), first),
             head2(two, second.prepared[1] if second.prepared else head2.prepare(second), second),

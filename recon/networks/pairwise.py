@@ -112,11 +112,17 @@ class PairTrunk(nn.Module):
         tokens = self.enc_norm(tokens)
         return Views(tokens, self.decoder_embed(tokens), (), rows, columns)
 
-    def decode_tokens(self, first: Views, second: Views, taps: Collection[int]) -> tuple[list[Tensor], list[Tensor]]:
+    def decode_tokens(
+        self,
+        first: Views,
+        second: Views,
+        taps: Collection[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """What some levels of the decoders give for pairs of B ``first`` and B ``second`` views, level by level.
 
         Level 0 is the encoder's tokens, level k what block k gives, the last one normed. Both views may have different
-        sizes.
+        sizes. ``progress`` is called with the share done after each level, and may raise to stop.
         """
         rotary, other = (
             patch_angles(views.rows, views.columns, self.head_widths[1], self.base, views.tokens.device)
@@ -130,6 +136,8 @@ class PairTrunk(nn.Module):
                 one, two = self.dec_norm(one), self.dec_norm(two)
             if number in taps:
                 kept.append((one, two))
+            if progress is not None:
+                progress(number / len(self.dec_blocks))
         return [level[0] for level in kept], [level[1] for level in kept]
 
 

@@ -1,0 +1,188 @@
+"""DUSt3R: photos two by two to pointmaps in one camera, then all of these to one world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, TypeVar
+from weakref import WeakSet
+
+import numpy as np
+import torch
+
+from recon import checkpoint
+from recon.alignment.pair_graph import Pair
+from recon.alignment.pair_maps import PairMaps
+from recon.errors import InputError
+from recon.models import memory, pair_fitting
+from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.dust3r_plan import is_video, pairs_to_decode, predict_seconds, smaller, suitable
+from recon.models.pair_world import Member, Predicted, build, is_metric, known_of
+from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
+from recon.networks.dust3r import Dust3r as Network
+from recon.networks.dust3r import Pointmaps, Views
+from recon.networks.dust3r_checkpoint import read_checkpoint
+from recon.networks.pairwise import batches
+from recon.scene import Scene, View
+
+Result = TypeVar("Result")
+
+TOGETHER = {"cpu": 1, "cuda": 16}  # photos that are encoded at a time
+
+
+class Dust3r(Model):
+    """A checkpoint of DUSt3R, a published one or any other of that network, on any torch device.
+
+    Raises:
+        InputError: ``weights`` cannot be read, or are of another network.
+    """
+
+    loaded: ClassVar[WeakSet[Dust3r]] = WeakSet()  # to know, when planning, whose weights the device holds already
+
+    def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
+        if weights is None:
+            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        configuration, state = read_checkpoint(weights)
+        with torch.device("meta"):
+            network = Network(configuration)
+        checkpoint.fill(network, state, weights.name)
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.device = device
+        self.card = replace(
+            card,
+            parameters=sum(weight.numel() for weight in self.network.parameters()),
+            resolution=max(configuration.img_size),
+        )
+        self.loaded.add(self)
+
+    @classmethod
+    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
+        """See `Model.predict`. What does not fit is planned with fewer pairs at a time, then smaller, then fewer."""
+        held = sum(
+            sum(weight.nbytes for weight in model.network.parameters())
+            for model in list(cls.loaded)
+            if model.card.name == card.name and model.device.type == device == "cuda"
+        )
+        available = memory.available(device)
+        return suitable(card, views, device, options, None if available is None else available + held)
+
+    def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
+        """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
+        plan = self.plan(views, options=options)
+        scene = Scene(model=self.card.name, settings=asdict(options))
+
+        def attempt(plan: Plan, start: float) -> Generator[Update, None, None]:
+            return self._attempt(scene, views, plan, options, start)
+
+        def less(plan: Plan) -> Plan:
+            return smaller(plan, views)
+
+        yield from until_it_fits(attempt, plan, less, scene, partial(memory.release, self.device))
+
+    # --- a run -------------------------------------------------------------------------------------------------------
+
+    def _attempt(
+        self, scene: Scene, views: Sequence[View], plan: Plan, options: Options, start: float
+    ) -> Generator[Update, None, None]:
+        """The run that ``plan`` describes, told from the fraction ``start`` on."""
+        count = len(plan.views)
+        scene.notes[:] = plan.notes
+        scene.settings["size"] = list(plan.size)
+        pairs = pairs_to_decode(count, is_video(views), options)
+        parts = schedule(predict_seconds(self.card, plan, views, options), start)
+
+        yield Update("Preparing", start, f"Preparing {count} view{'s' if count > 1 else ''}", scene)
+        members = yield from relay(fit(views, plan), "Preparing", *parts["Preparing"], scene)
+        known = known_of(members, is_video(views) if options.shared_focal is None else options.shared_focal)
+        scene.metric = is_metric(members)
+        seen = yield from relay(self._look(members), "Looking", *parts["Looking"], scene)
+        predictions = self._compare(seen, pairs, plan.chunk)
+        yield from build(scene, members, predictions, len(pairs), known, parts)
+        if count == 1:
+            scene.notes.append("One photo alone is compared with itself: its depth is less sure than that of several.")
+        told, everything = f"Placed {len(scene.frames)} of {count}", tuple(range(len(scene.frames)))
+        yield Update("Aligning", parts["Aligning"][1], told, scene, everything)
+        yield from verified(scene, views, options, parts)
+        yield Update("Finishing", 1.0, "Done", scene)
+
+    def _look(self, members: Sequence[Member]) -> Generator[Progress, None, list[Views]]:
+        """Encode each photo by itself, those of one size together; in the order of ``members``."""
+        seen: dict[int, Views] = {}
+        sizes = [member.fitted.size for member in members]
+        for size in dict.fromkeys(sizes):
+            group = [place for place, other in enumerate(sizes) if other == size]
+            for places in parts_of(group, TOGETHER.get(self.device.type, 1)):
+                work = in_background(partial(self._encode, [members[place].fitted.image for place in places]))
+                views = yield from within(work, len(seen) / len(members), len(places) / len(members))
+                seen.update((place, views[number : number + 1]) for number, place in enumerate(places))
+        return [seen[place] for place in range(len(members))]
+
+    def _compare(self, seen: Sequence[Views], pairs: Sequence[Pair], chunk: int) -> Generator[Predicted, None, None]:
+        """Decode pairs of photos, ``chunk`` at a time."""
+        done = 0
+        for numbers, first, second in batches(seen, pairs, chunk):
+            work = in_background(partial(self._decode, first, second))
+            one, two = yield from as_predicted(within(work, done / len(pairs), len(numbers) / len(pairs)))
+            done += len(numbers)
+            predicted = [
+                PairMaps(*pairs[number], one.points[i], one.confidence[i], two.points[i], two.confidence[i])
+                for i, number in enumerate(numbers)
+            ]
+            yield done / len(pairs), predicted
+
+    def _encode(self, images: Sequence[np.ndarray], report: Callable[[float, str], None]) -> Views:
+        pictures = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        with self._at_work():
+            return self.network.encode(pictures, lambda share: report(share, f"Looking, {share:.0%} of {len(images)}"))
+
+    def _decode(self, first: Views, second: Views, report: Callable[[float, str], None]) -> tuple[Pointmaps, Pointmaps]:
+        with self._at_work():
+            return self.network.decode(first, second, lambda share: report(share, f"Comparing {len(first)}"))
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+        with torch.inference_mode(), here:
+            yield
+
+
+def fit(views: Sequence[View], plan: Plan) -> Generator[Progress, None, list[Member]]:
+    """The planned views at the size of the network's input; several threads work ahead."""
+    members: list[Member] = []
+    with ThreadPoolExecutor(4) as pool:
+        fitted = pool.map(lambda index: pair_fitting.fit(views[index].image, max(plan.size)), plan.views)
+        for index, one in zip(plan.views, fitted, strict=True):
+            members.append(Member(views[index], index, one))
+            yield len(members) / len(plan.views), f"Prepared {views[index].name}"
+    return members
+
+
+def parts_of(items: Sequence[int], size: int) -> list[Sequence[int]]:
+    """At most ``size`` of them at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def within(work: Generator[Progress, None, Result], start: float, share: float) -> Generator[Progress, None, Result]:
+    """The same work, its progress told as that of a ``share`` of a larger one that begins at ``start``."""
+    with closing(work):
+        while True:
+            try:
+                fraction, message = next(work)
+            except StopIteration as stop:
+                return stop.value
+            yield start + share * fraction, message
+
+
+def as_predicted(work: Generator[Progress, None, Result]) -> Generator[Predicted, None, Result]:
+    """The same work, telling of no pairs yet."""
+    with closing(work):
+        while True:
+            try:
+                fraction, _ = next(work)
+            except StopIteration as stop:
+                return stop.value
+            yield fraction, ()
