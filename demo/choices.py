@@ -9,11 +9,22 @@ import gradio as gr
 
 from demo.visit import Visit, defaults
 from recon import CARDS, Options
+from recon.alignment.pair_graph import GRAPHS, WINDOW, read_graph
 from recon.models import Card
 from recon.models.base import Fit, Points
 
 POINTS = {"depth": "Depth and camera", "head": "The network's pointmap"}
 FIT = {"crop": "Crop", "pad": "Pad"}
+GRAPH = {
+    "auto": "Automatic",
+    "complete": "All",
+    "swin": "Sliding window",
+    "logwin": "Widening window",
+    "oneref": "One reference",
+}
+COUNTED = ("swin", "logwin", "oneref")  # graphs that a number belongs to
+FOCAL = {"auto": "One for a video", "shared": "One for all", "own": "Each its own"}
+SHARED = {"auto": None, "shared": True, "own": False}
 
 
 @dataclass
@@ -25,21 +36,33 @@ class Choices:
     refine: gr.Checkbox
     verify: gr.Checkbox
     dense: gr.Checkbox
+    graph: gr.Dropdown
+    graph_number: gr.Number
+    focal: gr.Radio
 
     def restored(self, visit: Visit) -> dict[Any, Any]:
         """Updates that bring the widgets to what the visitor chose."""
         heeded, chosen = CARDS[visit.model].choices, visit.options
+        graph, number, _ = read_graph(chosen.graph)
+        shared = next(name for name, value in SHARED.items() if value is chosen.shared_focal)
         return {
             self.points: gr.Radio(value=chosen.points, visible="points" in heeded),
             self.fit: gr.Radio(value=chosen.fit, visible="fit" in heeded),
             self.refine: gr.Checkbox(value=chosen.refine, visible="refine" in heeded),
             self.verify: gr.Checkbox(value=bool(chosen.verify), visible="verify" in heeded),
             self.dense: gr.Checkbox(bool(chosen.dense), visible="dense" in heeded, interactive=bool(chosen.verify)),
+            self.graph: gr.Dropdown(value=graph, visible="graph" in heeded),
+            self.graph_number: gr.Number(number, visible="graph" in heeded and graph in COUNTED),
+            self.focal: gr.Radio(value=shared, visible="shared_focal" in heeded),
         }
 
     def coupled(self, visit: Visit) -> dict[Any, Any]:
         """Updates of those that have a meaning only where others are on."""
-        return {self.dense: gr.Checkbox(interactive=bool(visit.options.verify))}
+        counted = "graph" in CARDS[visit.model].choices and read_graph(visit.options.graph)[0] in COUNTED
+        return {
+            self.dense: gr.Checkbox(interactive=bool(visit.options.verify)),
+            self.graph_number: gr.Number(visible=counted),
+        }
 
 
 def layout() -> Choices:
@@ -58,7 +81,20 @@ def layout() -> Choices:
         refine = _switch("refine", "Refine cameras", "By bundle adjustment over the network's tracks.", card)
         verify = _switch("verify", "Verify cameras", "By matches between the photos.", card)
         dense = _switch("dense", "Refine depth", "Against the other photos, where cameras are verified.", card)
-    return Choices(points, fit, refine, verify, dense)
+        graph = gr.Dropdown(
+            [(f"{title}: {GRAPHS[name]}", name) for name, title in GRAPH.items()], value="auto", label="Pairs of photos",
+            visible="graph" in card.choices, elem_id="graph",
+        )  # fmt: skip
+        graph_number = gr.Number(
+            None, label="How many follow, or which photo", precision=0, minimum=0, visible=False,
+            elem_id="graph-number",
+            info=f"Of the windows, {WINDOW} if left empty; of one reference its number, from 0.",
+        )  # fmt: skip
+        focal = gr.Radio(
+            [(title, name) for name, title in FOCAL.items()], value="auto", label="Focal length",
+            visible="shared_focal" in card.choices, elem_id="focal",
+        )  # fmt: skip
+    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal)
 
 
 def _switch(name: str, label: str, info: str, card: Card) -> gr.Checkbox:
@@ -73,7 +109,17 @@ def options(
     refine: bool,
     verify: bool,
     dense: bool,
+    graph: str,
+    graph_number: float | None,
+    focal: str,
 ) -> Options:
     """What the widgets say, as far as the model of ``card`` heeds it; the rest stays as it always is."""
-    said = {"points": points, "fit": fit, "refine": refine, "verify": verify, "dense": dense}
-    return Options(**{name: value for name, value in said.items() if name in card.choices})  # type: ignore[arg-type]
+    said: dict[str, Any] = {"points": points, "fit": fit, "refine": refine, "verify": verify, "dense": dense}
+    said |= {"graph": numbered(graph, graph_number), "shared_focal": SHARED[focal]}
+    return Options(**{name: value for name, value in said.items() if name in card.choices})
+
+
+def numbered(graph: str, number: float | None) -> str:
+    """The name of a graph with its number, if it is one that has a number and there is one that makes sense."""
+    sensible = number is not None and number >= (0 if graph == "oneref" else 1)
+    return f"{graph}-{int(number)}" if graph in COUNTED and sensible and number is not None else graph

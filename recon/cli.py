@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import recon
+from recon.alignment.pair_graph import GRAPHS
 from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
@@ -204,16 +205,28 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--refine", action="store_true", help="adjust the cameras by bundle adjustment over the network's tracks"
     )
+    phrases = "; ".join(f"{name}, {phrase}" for name, phrase in GRAPHS.items())
+    command.add_argument(
+        "--graph", default="auto", metavar="NAME",
+        help=f"which photos a network of pairs is given together (auto): {phrases}; or with a number, as swin-5, "
+        "swin-5-noncyclic, oneref-2",
+    )  # fmt: skip
+    command.add_argument(
+        "--shared-focal", action=argparse.BooleanOptionalAction,
+        help="all photos were taken with one lens at one zoom, or not (default: only where they are one video's)",
+    )  # fmt: skip
 
 
 def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
     options = Options(
-        maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine
-    )
+        maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine,
+        arguments.graph, arguments.shared_focal,
+    )  # fmt: skip
     card, plain = card_of(arguments.model), Options()
-    for name in ("points", "fit", "refine"):
+    for name in ("points", "fit", "refine", "graph", "shared_focal"):
         if getattr(options, name) != getattr(plain, name) and name not in card.choices:
-            raise InputError(f"{card.title} knows no --{name}: leave it out, or choose another model.")
+            flag = name.replace("_", "-")
+            raise InputError(f"{card.title} knows no --{flag}: leave it out, or choose another model.")
     return options
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from demo import models, server
+from demo import choices, models, server
 from demo.job import Job
 from demo.models import Download
 from demo.session import Session, Sessions
 from demo.visit import Visit
 from recon import CARDS, InputError, Options
+from recon.alignment.pair_graph import GRAPHS
 from tests.demo.staged import CARD, Staged
 from tests.demo.test_job import VIEWS, wait
 from tests.hub_server import HubServer, write_small_vggt
@@ -203,3 +204,16 @@ def test_the_choices_begin_where_the_model_would(session: Session) -> None:
 def test_a_bad_plan_is_refused_in_words() -> None:
     with pytest.raises(InputError):
         models.plan("no-such-model", VIEWS, Options())
+
+
+def test_graphs_of_pairs_are_chosen_by_name_and_number() -> None:
+    card, rest = CARDS["dust3r"], ("depth", "crop", False, False, False)
+    assert set(choices.GRAPH) == set(GRAPHS)
+    assert choices.options(card, *rest, "auto", 5, "auto") == Options(verify=False, dense=False)
+    chosen = choices.options(card, *rest, "swin", 5, "shared")
+    assert (chosen.graph, chosen.shared_focal) == ("swin-5", True)
+    assert choices.options(card, *rest, "oneref", 0, "own").graph == "oneref-0"
+    assert choices.options(card, *rest, "swin", 0, "own") == Options(
+        verify=False, dense=False, graph="swin", shared_focal=False
+    )
+    assert choices.options(CARDS["vggt"], *rest, "swin", 5, "shared") == Options(verify=False, dense=False)
