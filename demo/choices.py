@@ -81,8 +81,9 @@ def layout() -> Choices:
         refine = _switch("refine", "Refine cameras", "By bundle adjustment over the network's tracks.", card)
         verify = _switch("verify", "Verify cameras", "By matches between the photos.", card)
         dense = _switch("dense", "Refine depth", "Against the other photos, where cameras are verified.", card)
+        graphs = [(f"{title}: {GRAPHS[name]}", name) for name, title in GRAPH.items()]
         graph = gr.Dropdown(
-            [(f"{title}: {GRAPHS[name]}", name) for name, title in GRAPH.items()], value="auto", label="Pairs of photos",
+            graphs, value="auto", label="Pairs of photos",
             visible="graph" in card.choices, elem_id="graph",
         )  # fmt: skip
         graph_number = gr.Number(
