@@ -65,6 +65,7 @@ class Card:
 
 Points = Literal["depth", "head"]
 Fit = Literal["crop", "pad"]
+Forget = Literal["oldest", "crowded"]
 
 
 @dataclass(frozen=True)

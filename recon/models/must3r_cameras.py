@@ -6,8 +6,13 @@ the picture's size.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+
+from recon.networks.must3r import Pointmaps
 
 ROUNDS = 10  # of reweighting
 NEAREST = 1e-8  # of a residual in pixels, so that none counts for ever
@@ -52,3 +57,60 @@ def poses(points: Tensor, points_in_camera: Tensor, confidence: Tensor) -> Tenso
     matrices[:, :3, :3] = u * sign[:, None] @ vt
     matrices[:, :3, 3] = target_mean - (matrices[:, :3, :3] @ source_mean[..., None])[..., 0]
     return matrices
+
+
+class OwnCameras:
+    """Each picture with a focal length of its own."""
+
+    def clear(self) -> None:
+        """Forget all pictures."""
+
+    def place(self, maps: Pointmaps, first: bool = False) -> tuple[Pointmaps, Tensor, float]:
+        """Pointmaps of one picture, ``world_from_camera [4,4]``, and the focal length in pixels."""
+        (pose,) = poses(maps.points, maps.points_in_camera, maps.confidence)
+        return maps, pose, float(focal_lengths(maps.points_in_camera)[0])
+
+
+class SharedFocal:
+    """Pictures of one camera, whose focal length is the mean of what they all say, the sure ones more.
+
+    The first picture is the world. Of the others the depth is corrected by what their own focal length differs from the
+    mean of those before, which makes it fit to the points in the world better than it came.
+    """
+
+    def __init__(self, fixed: bool = True) -> None:
+        self.fixed = fixed  # else the focal length may change, and is each picture's own
+        self._sum = self._weight = 0.0
+
+    @property
+    def focal(self) -> float | None:
+        """Of all pictures so far."""
+        return self._sum / self._weight if self._weight > 0 else None
+
+    def clear(self) -> None:
+        """Forget all pictures."""
+        self._sum = self._weight = 0.0
+
+    def place(self, maps: Pointmaps, first: bool = False) -> tuple[Pointmaps, Tensor, float]:
+        """As `OwnCameras.place`; the maps that are returned have the corrected depth."""
+        own = float(focal_lengths(maps.points_in_camera)[0])
+        pose = torch.eye(4, dtype=maps.points.dtype, device=maps.points.device)
+        if not first:
+            maps, pose = self._posed(maps, own)
+        weight = float(maps.confidence.mean()) - 1
+        if math.isfinite(own * weight) and own > 0:
+            self._sum, self._weight = self._sum + weight * own, self._weight + weight
+        return maps, pose, own if not self.fixed or self.focal is None else self.focal
+
+    def place_again(self, maps: Pointmaps) -> tuple[Pointmaps, Tensor, float]:
+        """The same of a picture that has been counted already; the first one too may lie beside the world."""
+        own = float(focal_lengths(maps.points_in_camera)[0])
+        maps, pose = self._posed(maps, own)
+        return maps, pose, own if not self.fixed or self.focal is None else self.focal
+
+    def _posed(self, maps: Pointmaps, own: float) -> tuple[Pointmaps, Tensor]:
+        if self.fixed and self.focal is not None and own > 0:
+            factors = torch.tensor([1.0, 1.0, self.focal / own]).to(maps.points_in_camera)
+            maps = replace(maps, points_in_camera=maps.points_in_camera * factors)
+        (pose,) = poses(maps.points, maps.points_in_camera, maps.confidence)
+        return maps, pose

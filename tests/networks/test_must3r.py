@@ -52,7 +52,9 @@ def test_has_the_keys_and_shapes_of_the_checkpoint(name):
     assert shapes == {key: value["shape"] for key, value in described["keys"].items()}
 
 
-@pytest.mark.parametrize(("config", "recording"), [("small", "small"), ("manifest", "pictures")])
+@pytest.mark.parametrize(
+    ("config", "recording"), [("small", "small"), ("manifest", "pictures"), ("engines", "engines")]
+)
 def test_gives_the_numbers_of_its_reference(config, recording):
     wrong = [str(line) for line in lines(config, recording) if line.verdict != "ok"]
     assert not wrong, "\n".join(wrong)

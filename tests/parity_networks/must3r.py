@@ -20,6 +20,7 @@ from recon.networks.must3r_retrieval import Retrieval, chained, farthest_points,
 from tests.networks.stand_in import draw
 from tests.parity import Recording
 from tests.parity_networks import Replayed, Run, outputs
+from tests.parity_networks.must3r_engines import agents, engines, quadrants
 
 TOKENS = 2e-6  # of tokens, memory and raw maps; cameras and points, whose exponentials were taken, have the usual 1e-5
 FEATURES = 6  # of a picture in the recording of the retrieval
@@ -30,10 +31,12 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
     yield from postprocessing(recording)
     yield from orders(recording)
     yield from pictures(recording)
+    yield from quadrants(recording)
+    yield from agents(recording)
+    if "input/u8" not in recording and "input/land_u8" not in recording:
+        return
     strings = run.config.get("strings", run.config)
     configuration = read_configuration(strings["encoder"], strings["decoder"])
-    if not recording.cuts("stage/enc_tokens") and "input/u8" not in recording:
-        return
     network = run.network(lambda: Must3r(configuration))
     assert isinstance(network, Must3r)
     with torch.inference_mode():
@@ -42,6 +45,10 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
             yield from steps(network, picture(recording, "u8", run), int(recording["input/n_init"]))
             return
         wide, tall = (picture(recording, name, run) for name in ("land_u8", "port_u8"))
+        if recording.cuts("output/G_offline/mem_labels"):
+            yield from engines(network, wide, tall)
+        if not recording.cuts("output/A/step0/raw"):
+            return
         yield from steps(network, wide, 2)
         yield from portrait(network, tall)
         yield from memory_modes(network, wide)
