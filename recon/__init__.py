@@ -19,6 +19,7 @@ from typing import Any
 from recon.errors import InputError as InputError
 from recon.export import export as export
 from recon.filters import Filters as Filters
+from recon.known import attach as attach
 from recon.media import read as read
 from recon.models import CARDS as CARDS
 from recon.models import Model as Model

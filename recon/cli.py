@@ -33,7 +33,8 @@ from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
 from recon.export import LAYOUTS, WRITERS, export, format_of
 from recon.filters import Filters
-from recon.media import read
+from recon.known import attach
+from recon.media import Media, read
 from recon.models import CARDS, Card, Model, Options, Update, card_of
 from recon.progress import ProgressBar, duration
 from recon.training.commands import add_finetune, add_train
@@ -115,6 +116,19 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--fps", type=float, metavar="F", help="take F frames a second of a video (default: 2, but 8 to 32 in all)"
     )
+    command.add_argument(
+        "--known", action="append", default=[], metavar="FILE|FOLDER|ZIP",
+        help="what is known of the photos: a COLMAP model, transforms.json, depth maps, a table of cameras, an export "
+        "of Polycam, 3D Scanner App or Record3D; may be given again",
+    )  # fmt: skip
+    command.add_argument(
+        "--depth-scale", type=float, metavar="S",
+        help="units for a value of 1 in known depth maps (default: millimetres where they hold whole numbers)",
+    )  # fmt: skip
+    command.add_argument(
+        "--metric", action=argparse.BooleanOptionalAction,
+        help="known poses and depth are in metres, or not (default: as their kind says)",
+    )  # fmt: skip
     _add_model_arguments(command)
     command.add_argument(
         "--confidence", type=float, default=20, metavar="PERCENT",
@@ -267,6 +281,9 @@ def _run(arguments: argparse.Namespace) -> int:
             frames_per_second=arguments.fps,
             progress=lambda fraction, name: bar.show("Reading", fraction),
         )
+    if arguments.known:
+        known = attach(media.views, arguments.known, depth_scale=arguments.depth_scale, metric=arguments.metric)
+        media = Media(known.views, media.notes + known.notes)
     model = _load(arguments)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views, options, _show_on(bar))

@@ -127,7 +127,7 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
         live = [file for file in files if file.suffix.lower() == ".mov" and file.stem.casefold() in photos]
         if live:
             were = "was" if len(live) == 1 else "were"
-            notes.append(f"{_list(map(shown_name, live))} {were} left out: a photo of the same name is there.")
+            notes.append(f"{listed(map(shown_name, live))} {were} left out: a photo of the same name is there.")
         return [file for file in files if file not in live]
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     folders = [entry for entry in folders if entry.name.lower() == "images"] or folders
@@ -243,7 +243,7 @@ def _left_out(failures: list[Unreadable]) -> list[str]:
     for failure in failures:
         names.setdefault(failure.reason, []).append(failure.name)
     return [
-        f"{_list(files)} {'was left out because it' if len(files) == 1 else 'were left out because each'} {reason}."
+        f"{listed(files)} {'was left out because it' if len(files) == 1 else 'were left out because each'} {reason}."
         for reason, files in names.items()
     ]
 
@@ -257,10 +257,10 @@ def _identical(views: list[View]) -> list[str]:
     groups = [names for names in alike.values() if len(names) > 1]
     if len(groups) > 3:
         return [f"{sum(map(len, groups))} of {len(views)} pictures are among them more than once."]
-    return [f"{_list(names)} are the same picture." for names in groups]
+    return [f"{listed(names)} are the same picture." for names in groups]
 
 
-def _list(names: Iterable[str], maximum: int = 3) -> str:
+def listed(names: Iterable[str], maximum: int = 3) -> str:
     """'a', 'b', 'c' and 4 more."""
     quoted = [f"'{name}'" for name in names]
     if len(quoted) > maximum:

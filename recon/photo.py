@@ -121,7 +121,7 @@ def _view(picture: Image.Image, path: Path, name: str, maximum_side: int) -> Vie
     small = _plain(picture).resize(size, Image.Resampling.LANCZOS, drafted[1] if drafted else None)
     image, mask = _composite(_standard_colours(small))
     orientation, focal = _exif(picture, stored)
-    image, mask = _upright(image, orientation), None if mask is None else _upright(mask, orientation)
+    image, mask = upright(image, orientation), None if mask is None else upright(mask, orientation)
     if mask is not None and not mask.any():
         raise Unreadable(name, "is wholly transparent: save it with its background")
     original = stored if orientation < 5 else stored[::-1]
@@ -136,13 +136,33 @@ def _view(picture: Image.Image, path: Path, name: str, maximum_side: int) -> Vie
     )
 
 
-def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """Turn ``[H,W,...]`` as its EXIF orientation asks (EXIF 2.32, tag 274: where row 0 and column 0 belong)."""
     if orientation >= 5:
         array = np.swapaxes(array, 0, 1)
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
     columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
     return np.ascontiguousarray(array[rows, columns])
+
+
+def upright_from_stored(orientation: int, size: tuple[int, int]) -> np.ndarray:
+    """``[3,3]``, pixels of a stored picture of ``size`` (width, height) to those of what `upright` makes of it."""
+    width, height = size if orientation < 5 else size[::-1]
+    matrix = np.eye(3) if orientation < 5 else np.eye(3)[[1, 0, 2]]
+    if orientation in (3, 4, 7, 8):
+        matrix = np.array([[1, 0, 0], [0, -1, height], [0, 0, 1]]) @ matrix
+    if orientation in (2, 3, 6, 7):
+        matrix = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
+    return matrix
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation of a photo, 1 to 8; 1 where it has none or is no longer there."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return _exif(picture, picture.size)[0]
+    except Exception:  # as in `read`
+        return 1
 
 
 def _plain(picture: Image.Image) -> Image.Image:
