@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from demo.visit import Visit, defaults
 from recon import CARDS, Options
 from recon.alignment.pair_graph import GRAPHS, WINDOW, read_graph
 from recon.models import Card
-from recon.models.base import Fit, Points
+from recon.models.base import USES, Fit, Points, Use
 
 POINTS = {"depth": "Depth and camera", "head": "The network's pointmap"}
 FIT = {"crop": "Crop", "pad": "Pad"}
@@ -25,6 +26,7 @@ GRAPH = {
 COUNTED = ("swin", "logwin", "oneref")  # graphs that a number belongs to
 FOCAL = {"auto": "One for a video", "shared": "One for all", "own": "Each its own"}
 SHARED = {"auto": None, "shared": True, "own": False}
+USE = {"intrinsics": "Intrinsics", "poses": "Poses", "depth": "Depth", "scale": "Their scale"}
 
 
 @dataclass
@@ -39,6 +41,9 @@ class Choices:
     graph: gr.Dropdown
     graph_number: gr.Number
     focal: gr.Radio
+    use: gr.CheckboxGroup
+    align: gr.Checkbox
+    mask: gr.Checkbox
 
     def restored(self, visit: Visit) -> dict[Any, Any]:
         """Updates that bring the widgets to what the visitor chose."""
@@ -54,6 +59,9 @@ class Choices:
             self.graph: gr.Dropdown(value=graph, visible="graph" in heeded),
             self.graph_number: gr.Number(number, visible="graph" in heeded and graph in COUNTED),
             self.focal: gr.Radio(value=shared, visible="shared_focal" in heeded),
+            self.use: gr.CheckboxGroup(value=list(chosen.use), visible="use" in heeded),
+            self.align: gr.Checkbox(chosen.align, visible="align" in heeded),
+            self.mask: gr.Checkbox(chosen.mask, visible="mask" in heeded),
         }
 
     def coupled(self, visit: Visit) -> dict[Any, Any]:
@@ -95,7 +103,13 @@ def layout() -> Choices:
             [(title, name) for name, title in FOCAL.items()], value="auto", label="Focal length",
             visible="shared_focal" in card.choices, elem_id="focal",
         )  # fmt: skip
-    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal)
+        use = gr.CheckboxGroup(
+            [(title, name) for name, title in USE.items()], value=list(chosen.use), label="Tell the network",
+            info="Of what is known of the photos; it takes it as a hint.", visible="use" in card.choices, elem_id="use",
+        )  # fmt: skip
+        align = _switch("align", "Align to known poses", "As a whole, where poses are known.", card)
+        mask = _switch("mask", "Leave out sky and edges", "Where the network says that depth means nothing.", card)
+    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal, use, align, mask)
 
 
 def _switch(name: str, label: str, info: str, card: Card) -> gr.Checkbox:
@@ -113,10 +127,14 @@ def options(
     graph: str,
     graph_number: float | None,
     focal: str,
+    use: Sequence[Use] = USES,
+    align: bool = True,
+    mask: bool = True,
 ) -> Options:
     """What the widgets say, as far as the model of ``card`` heeds it; the rest stays as it always is."""
     said: dict[str, Any] = {"points": points, "fit": fit, "refine": refine, "verify": verify, "dense": dense}
     said |= {"graph": numbered(graph, graph_number), "shared_focal": SHARED[focal]}
+    said |= {"use": tuple(use), "align": align, "mask": mask}
     return Options(**{name: value for name, value in said.items() if name in card.choices})
 
 

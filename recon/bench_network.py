@@ -21,8 +21,8 @@ from recon import bench, checkpoint, hub
 from recon.errors import InputError
 from recon.models import card_of, device_of, memory
 from recon.models.planning import CHUNKS
-from recon.networks.acceleration import accelerate
 from recon.networks.vggt import VGGT, Prediction, read_configuration
+from recon.networks.vggt_acceleration import accelerate
 
 MODELS = ("vggt", "vggt-commercial")
 OUTPUTS = ("pose", "depth", "depth confidence", "points", "points confidence")

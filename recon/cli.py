@@ -36,6 +36,7 @@ from recon.filters import Filters
 from recon.known import attach
 from recon.media import Media, read
 from recon.models import CARDS, Card, Model, Options, Update, card_of
+from recon.models.base import USES
 from recon.progress import ProgressBar, duration
 from recon.training.commands import add_finetune, add_train
 
@@ -229,15 +230,27 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
         "--shared-focal", action=argparse.BooleanOptionalAction,
         help="all photos were taken with one lens at one zoom, or not (default: only where they are one video's)",
     )  # fmt: skip
+    command.add_argument(
+        "--use", type=_kinds, default=USES, metavar="KIND,KIND,...",
+        help=f"what the network is told of that which is known of the photos: among {', '.join(USES)}, or none (all)",
+    )  # fmt: skip
+    command.add_argument(
+        "--align", action=argparse.BooleanOptionalAction, default=True,
+        help="move the scene to where it meets the poses that are known (default)",
+    )  # fmt: skip
+    command.add_argument(
+        "--mask", action=argparse.BooleanOptionalAction, default=True,
+        help="leave out what the network calls ambiguous, and torn edges (default)",
+    )  # fmt: skip
 
 
 def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
     options = Options(
         maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine,
-        arguments.graph, arguments.shared_focal,
+        arguments.graph, arguments.shared_focal, arguments.use, arguments.align, arguments.mask,
     )  # fmt: skip
     card, plain = card_of(arguments.model), Options()
-    for name in ("points", "fit", "refine", "graph", "shared_focal"):
+    for name in ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask"):
         if getattr(options, name) != getattr(plain, name) and name not in card.choices:
             flag = name.replace("_", "-")
             raise InputError(f"{card.title} knows no --{flag}: leave it out, or choose another model.")
@@ -248,6 +261,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
     return int(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(part.strip() for part in text.split(","))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -143,6 +143,33 @@ def apply_similarity(target_from_source: np.ndarray, world_from_camera: np.ndarr
     return moved
 
 
+def align_cameras(target: np.ndarray, source: np.ndarray, scaled: bool = True) -> np.ndarray:
+    """``target_from_source [4,4] float64`` that brings cameras to others best, however few or however they stand.
+
+    The mean of the rotations between them (chordal: Hartley et al. 2013, section 5.3), then least squares of the
+    centres.
+
+    Args:
+        target: ``world_from_camera [N,4,4]``, N >= 1.
+        source: ``world_from_camera [N,4,4]``.
+        scaled: find a scale, too; it stays 1 where centres that coincide cannot tell it.
+    """
+    target, source = np.asarray(target, np.float64), np.asarray(source, np.float64)
+    turns = target[:, :3, :3] @ np.swapaxes(source[:, :3, :3], -1, -2)
+    rotation = nearest_rotation(turns.sum(0))
+    target_mean, source_mean = target[:, :3, 3].mean(0), source[:, :3, 3].mean(0)
+    moved = (source[:, :3, 3] - source_mean) @ rotation.T
+    spread, common = (moved**2).sum(), (moved * (target[:, :3, 3] - target_mean)).sum()
+    scale = common / spread if scaled and spread > 0 and common > 0 else 1.0
+    return rigid(scale * rotation, target_mean - scale * rotation @ source_mean)
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """The rotation ``[3,3] float64`` nearest to ``[3,3]`` (orthogonal Procrustes: Schoenemann 1966)."""
+    u, _, vt = np.linalg.svd(np.asarray(matrix, np.float64))
+    return u @ np.diag([1, 1, np.sign(np.linalg.det(u) * np.linalg.det(vt))]) @ vt
+
+
 # --- cameras from points, surfaces ---------------------------------------------------------------------------------
 
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from recon import bench_network, cli
 from recon.bench_network import OUTPUTS, Measured, Request, Result
-from recon.networks.acceleration import Accelerated
 from recon.networks.vggt import VGGT
+from recon.networks.vggt_acceleration import Accelerated
 from tests.networks.small_vggt import configuration, stand_in_state
 
 CPU = torch.device("cpu")

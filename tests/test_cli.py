@@ -86,6 +86,8 @@ def test_what_cannot_be_used_ends_in_one_sentence(photos, tmp_path, capsys):
         (["run", photo, "-o", out, "--max-frames", "0"], "'0'"),
         (["run", photo, "-o", out, "--fps", "much"], "much"),
         (["run", photo, "-o", out, "--refine"], "knows no --refine"),
+        (["run", photo, "-o", out, "--use", "depth"], "knows no --use"),
+        (["run", photo, "-o", out, "--use", "depth,wings"], "'wings'"),
         (["run", photo], "-o"),
         (["run", "-o", out], "PHOTO"),
         (["evaluate", str(full)], "is no scene"),

@@ -20,6 +20,7 @@ from recon import InputError, cli, hub
 from recon.hub import transfer
 from recon.models import CARDS
 from tests.hub_server import GATED, READER, STRANGER, HubServer, write_small_vggt
+from tests.networks import small_mapanything
 
 PUBLIC = "facebook/VGGT-1B"
 SIZE = 1_000_000  # bytes of the tensors in the checkpoint that is served
@@ -501,6 +502,20 @@ def test_a_model_comes_from_the_hub(vggt, name):
     vggt.requests.clear()
     recon.load(name, device="cpu")
     assert vggt.requests == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("mapanything-apache", "1.1"), ("mapanything-v1-apache", "1")])
+def test_a_configuration_comes_with_the_checkpoint(environment, tmp_path, name, version):
+    folder = tmp_path / "hub" / CARDS[name].repository
+    folder.mkdir(parents=True)
+    small_mapanything.write(folder, version)  # which the network of no other configuration takes
+    with HubServer(tmp_path / "hub") as server:
+        environment.setenv("HF_ENDPOINT", server.endpoint)
+        model = recon.load(name, device="cpu")
+        assert model.card.parameters < 7_000_000
+        server.requests.clear()
+        recon.load(name, device="cpu")
+        assert server.requests == []
 
 
 def test_a_local_file_needs_no_hub(vggt, published):

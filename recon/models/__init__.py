@@ -99,7 +99,71 @@ DUST3R_SMALL = replace(
     resolution=224,
     repository="naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
 )
-CARDS = {card.name: card for card in (EMBEDDED, VGGT, VGGT_COMMERCIAL, DUST3R, DUST3R_LINEAR, DUST3R_SMALL)}
+MAPANYTHING_APACHE = Card(
+    name="mapanything-apache",
+    title="MapAnything",
+    summary="Metric cameras and depth in one pass; heeds intrinsics, poses and depth that are known.",
+    gives=("cameras", "depth", "points"),
+    licence="Apache-2.0",
+    licence_url="https://huggingface.co/facebook/map-anything-apache",
+    commercial=True,
+    metric=True,
+    parameters=1_228_491_222,
+    download=4_914_000_000,
+    resolution=518,
+    maximum_views=2000,
+    paper="https://arxiv.org/abs/2509.13414",
+    code="recon.models.mapanything:MapAnything",
+    repository="facebook/map-anything-apache",
+    files=("model.safetensors",),
+    choices=("points", "use", "align", "mask", "verify", "dense"),
+    defaults=(),
+)
+MAPANYTHING = replace(
+    MAPANYTHING_APACHE,
+    name="mapanything",
+    title="MapAnything (more training data)",
+    summary="The same network, trained on more scenes: not for commercial use.",
+    licence="CC-BY-NC-4.0",
+    licence_url="https://huggingface.co/facebook/map-anything",
+    commercial=False,
+    repository="facebook/map-anything",
+)
+MAPANYTHING_V1_APACHE = replace(
+    MAPANYTHING_APACHE,
+    name="mapanything-v1-apache",
+    title="MapAnything 1",
+    summary="The first version, half as large.",
+    licence_url="https://huggingface.co/facebook/map-anything-apache-v1",
+    parameters=563_335_382,
+    download=2_253_000_000,
+    repository="facebook/map-anything-apache-v1",
+)
+MAPANYTHING_V1 = replace(
+    MAPANYTHING,
+    name="mapanything-v1",
+    title="MapAnything 1 (more training data)",
+    summary="The first version, half as large, trained on more scenes: not for commercial use.",
+    licence_url="https://huggingface.co/facebook/map-anything-v1",
+    parameters=563_335_382,
+    download=2_253_000_000,
+    repository="facebook/map-anything-v1",
+)
+CARDS = {
+    card.name: card
+    for card in (
+        EMBEDDED,
+        VGGT,
+        VGGT_COMMERCIAL,
+        DUST3R,
+        DUST3R_LINEAR,
+        DUST3R_SMALL,
+        MAPANYTHING_APACHE,
+        MAPANYTHING,
+        MAPANYTHING_V1_APACHE,
+        MAPANYTHING_V1,
+    )
+}
 
 
 def plan(name: str, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:

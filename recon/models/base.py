@@ -66,6 +66,8 @@ class Card:
 Points = Literal["depth", "head"]
 Fit = Literal["crop", "pad"]
 Forget = Literal["oldest", "crowded"]
+Use = Literal["intrinsics", "poses", "depth", "scale"]
+USES: tuple[Use, ...] = get_args(Use)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Options:
         refine: adjust cameras and points by bundle adjustment over the network's own tracks.
         graph: which photos a model of pairs is given together (`recon.alignment.pair_graph.pairs_of`).
         shared_focal: all photos were taken with one lens at one zoom; None for where they are frames of one video.
+        use: what of that which is known of the views is told to the network; "scale" stands for whether known poses and
+            depth are in metres.
+        align: move the scene to where it meets the poses that are known.
+        mask: leave out pixels whose depth means nothing to the network (sky, mirrors) and surfaces torn at edges.
 
     Raises:
         InputError: a value that there is not.
@@ -95,6 +101,9 @@ class Options:
     refine: bool = False
     graph: str = "auto"
     shared_focal: bool | None = None
+    use: tuple[Use, ...] = USES
+    align: bool = True
+    mask: bool = True
 
     def __post_init__(self) -> None:
         if self.maximum_views is not None and self.maximum_views < 1:
@@ -103,6 +112,9 @@ class Options:
             if value not in known:
                 raise InputError(f"{name} is '{value}': choose one of {', '.join(known)}.")
         read_graph(self.graph)
+        for kind in self.use:
+            if kind not in USES:
+                raise InputError(f"use names '{kind}': choose among {', '.join(USES)}.")
 
 
 @dataclass(frozen=True)

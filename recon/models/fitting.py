@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from recon.models.base import Fit
 
@@ -130,6 +132,17 @@ def sample(values: np.ndarray, fitted: Fitted) -> np.ndarray:
     columns = np.floor(scale_x * (np.arange(width) + 0.5) + x).astype(int).clip(0, values.shape[1] - 1)
     rows = np.floor(scale_y * (np.arange(height) + 0.5) + y).astype(int).clip(0, values.shape[0] - 1)
     return values[rows][:, columns]
+
+
+def pictures(inputs: Sequence[Fitted], device: torch.device) -> Tensor:
+    """The network's ``[1,V,3,H,W]`` in 0..1, of pictures of one size."""
+    images = torch.from_numpy(np.stack([one.image for one in inputs])).to(device)
+    return images.permute(0, 3, 1, 2).float().div_(255)[None]
+
+
+def arrays(maps: Tensor) -> np.ndarray:
+    """``[1,n,...]`` of the device to ``[n,...] float32``."""
+    return maps[0].float().cpu().numpy()
 
 
 def original_from_part(

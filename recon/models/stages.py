@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
 import numpy as np
@@ -70,6 +70,37 @@ def relay(
             except StopIteration as stop:
                 return stop.value
             yield Update(stage, start + (end - start) * fraction, message, scene)
+
+
+def prepared(views: Sequence[View], prepare: Callable[[View], Result]) -> Generator[Progress, None, list[Result]]:
+    """What ``prepare`` makes of each view; several threads work ahead."""
+    done: list[Result] = []
+    with ThreadPoolExecutor(4) as pool:
+        for view, one in zip(views, pool.map(prepare, views), strict=True):
+            done.append(one)
+            yield len(done) / len(views), f"Prepared {view.name}"
+    return done
+
+
+class Alone:
+    """Lets threads use a network on a device one after the other, without gradients: ``with alone(): ...``."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def __call__(self, report: Callable[[float, str], None] | None = None) -> Iterator[None]:
+        """Once other threads' uses have ended; ``report`` may raise meanwhile."""
+        while not self._turn.acquire(timeout=0.25):
+            if report is not None:
+                report(0.0, "Waiting for another run")
+        try:
+            on_device = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+            with torch.inference_mode(), on_device:
+                yield
+        finally:
+            self._turn.release()
 
 
 def verified(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -22,14 +18,16 @@ from recon.alignment.keyframes import keyframes
 from recon.errors import InputError
 from recon.models import fitting, memory
 from recon.models.base import Card, Model, Options, Plan, Update
-from recon.models.fitting import Fitted
+from recon.models.fitting import Fitted, arrays, pictures
 from recon.models.keypoints import keypoints
-from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
+from recon.models.planning import free
+from recon.models.stages import Alone, Progress, in_background, prepared, relay, schedule, until_it_fits, verified
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
-from recon.models.vggt_tracking import Tracking, pictures, points_of
-from recon.networks.acceleration import accelerate, half_precision
+from recon.models.vggt_tracking import Tracking, points_of
+from recon.networks.acceleration import half_precision
 from recon.networks.vggt import VGGT, Features, read_configuration, slices
+from recon.networks.vggt_acceleration import accelerate
 from recon.scene import Scene, Tracks, View
 
 QUICK = 1.0  # seconds; what is over sooner tells of no progress, and needs no thread
@@ -56,20 +54,14 @@ class Vggt(Model):
         self.network = accelerate(network, device)
         self.device = device
         self.card = replace(card, parameters=sum(weight.numel() for weight in self.network.parameters()))
-        self._turn = threading.Lock()  # the page may track while it reconstructs
+        self._alone = Alone(device)  # the page may track while it reconstructs
         self._tracking = Tracking(self.network, device)
         self.loaded.add(self)
 
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with smaller chunks, then smaller, then of fewer views."""
-        held = sum(
-            sum(weight.nbytes for weight in model.network.parameters())
-            for model in list(cls.loaded)
-            if model.card.name == card.name and model.device.type == device == "cuda"
-        )
-        available = memory.available(device)
-        plan = suitable(card, views, device, options, None if available is None else available + held)
+        plan = suitable(card, views, device, options, free(card, device, cls.loaded))
         if device == "cuda" and torch.cuda.is_available():
             return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
         return plan
@@ -209,33 +201,9 @@ class Vggt(Model):
         message = "Adjusted the cameras" if done.changed else "Left the cameras as they were"
         yield Update("Adjusting", parts["Adjusting"][1], message, scene, done.changed)
 
-    @contextmanager
-    def _alone(self, report: Callable[[float, str], None] | None = None) -> Iterator[None]:
-        """Use the network, once other threads' uses of it have ended; ``report`` may raise meanwhile."""
-        while not self._turn.acquire(timeout=0.25):
-            if report is not None:
-                report(0.0, "Waiting for another run")
-        try:
-            with (
-                torch.inference_mode(),
-                torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext(),
-            ):
-                yield
-        finally:
-            self._turn.release()
-
 
 def fit(views: Sequence[View], size: tuple[int, int], options: Options) -> Generator[Progress, None, list[Fitted]]:
-    """All views at the size of the network's input; several threads work ahead."""
+    """All views at the size of the network's input."""
     way = fitting.crop if options.fit == "crop" else fitting.pad
-    fitted: list[Fitted] = []
-    with ThreadPoolExecutor(4) as pool:
-        for view, one in zip(views, pool.map(lambda view: way(view.image, size[0]), views), strict=True):
-            fitted.append(one)
-            yield len(fitted) / len(views), f"Prepared {view.name}"
+    fitted = yield from prepared(views, lambda view: way(view.image, size[0]))
     return fitting.together(fitted)
-
-
-def arrays(maps: Tensor) -> np.ndarray:
-    """``[1,n,...]`` of the device to ``[n,...] float32``."""
-    return maps[0].float().cpu().numpy()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from recon.alignment.keyframes import swapped
 from recon.errors import InputError
@@ -107,7 +106,7 @@ class Tracking:
         self.forget()
         report(0.0, f"Looking from {scene.frames[frame].name}")
         features = self._network.encode(
-            pictures(inputs, self._device),
+            fitting.pictures(inputs, self._device),
             lambda fraction: report(LOOKING * fraction, f"Looked {fraction:.0%} from {scene.frames[frame].name}"),
         )
         self.keep(scene, frame, features)
@@ -127,12 +126,6 @@ def points_of(pixels: ArrayLike) -> np.ndarray:
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise InputError("There is nothing to follow: give points as a list of pairs (x, y), at least one.")
     return points
-
-
-def pictures(inputs: Sequence[fitting.Fitted], device: torch.device) -> Tensor:
-    """The network's ``[1,V,3,H,W]`` in 0..1, of pictures of one size."""
-    images = torch.from_numpy(np.stack([one.image for one in inputs])).to(device)
-    return images.permute(0, 3, 1, 2).float().div_(255)[None]
 
 
 def _input_size(scene: Scene) -> tuple[int, int]:

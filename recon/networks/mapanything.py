@@ -11,7 +11,7 @@ the first view's camera, which is marked. All is answered in metres.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -207,7 +207,7 @@ class MapAnything(nn.Module):
             fused += ((told + size) * known.has_pose[..., None])[:, :, None]
         return self.fusion_norm_layer(fused)
 
-    def maps(self, features: Features, frames: slice) -> Maps:
+    def maps(self, features: Features, frames: slice | Sequence[int]) -> Maps:
         """What is said of every pixel of some views."""
         layers = [layer[:, frames] for layer in features.layers]
         levels, regressor = self.dense_head

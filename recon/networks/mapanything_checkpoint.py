@@ -1,11 +1,14 @@
-"""The names of the weights in files of MapAnything: some hold a weight several times, under each name it has."""
+"""Files of MapAnything: some hold a weight several times, under each name it has, and some tell of no configuration."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
+
+from recon.networks.mapanything_configuration import VERSION_1, Configuration, read_configuration
 
 HEADS = {"dpt_feature_head.": "dense_head.0.", "dpt_regressor_head.": "dense_head.1."}
 LEVEL = re.compile(r"^dense_head\.0\.scratch\.layer(?:(?P<from_one>\d)_rn|_rn\.(?P<from_zero>\d))\.")
@@ -25,3 +28,12 @@ def own_name(name: str) -> str:
         level = int(match["from_one"]) - 1 if match["from_one"] else int(match["from_zero"])
         name = f"dense_head.0.input_process.{level}.1.{name[match.end() :]}"
     return name
+
+
+def configuration_of(values: Mapping[str, Any], state: Mapping[str, Tensor]) -> Configuration:
+    """What ``config.json`` says; without one, the published version that the weights are of.
+
+    Raises:
+        InputError: see `read_configuration`.
+    """
+    return VERSION_1 if not values and "encoder.model.norm.weight" in state else read_configuration(values)

@@ -121,6 +121,10 @@ ENCODERS = {  # Oquab et al. 2023, table 17
     "large": ImageEncoder(1024, 24, 16, 4096, gated=False, normed=True),
     "giant": ImageEncoder(1536, 40, 24, 4096, gated=True, normed=True),
 }
+VERSION_1 = Configuration(
+    ENCODERS["large"],
+    AlternatingAttention(768, 24, 12, 3072, gated=False, layer_scale=0.0, taps=(11, 17), class_tokens=False),
+)
 GATES = {"mlp": False, "swiglu": True, "swiglufused": True}
 LINEAR, SCALES = {"mode": "linear", "vmin": float("-inf"), "vmax": float("inf")}, {"mode": "exp", "vmax": float("inf")}
 ADAPTOR = "raydirs+depth+pose+confidence+mask"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from recon.networks.layers.tables import witnessed
-from recon.networks.vggt import Prediction
+
+Prediction = TypeVar("Prediction")  # a dataclass of tensors, and of lists of them
+
+GRAPHS = 4  # kept at a time
 
 
 def recording() -> bool:
@@ -36,7 +40,41 @@ def timed_convolutions() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-class Graph:
+class Recorder(Generic[Prediction]):
+    """Launches of functions of pictures, recorded at the second call with a size, and replayed from there on.
+
+    Args:
+        holds: whether what a replay gave is right; if not all recordings are forgotten, and it is done without.
+    """
+
+    def __init__(self, holds: Callable[[Prediction], bool]) -> None:
+        self._holds = holds
+        self._graphs: OrderedDict[Hashable, Graph[Prediction] | None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __call__(self, function: Callable[[Tensor], Prediction], images: Tensor, *key: Hashable) -> Prediction:
+        """What ``function``, the same for the same ``key``, gives for pictures on a GPU; it is its callers'."""
+        key = (*images.shape, images.dtype, *key)
+        if key not in self._graphs:
+            self._graphs[key] = None
+            while len(self._graphs) > GRAPHS:
+                self._graphs.popitem(last=False)
+            with timed_convolutions():
+                return function(images)
+        graph = self._graphs[key]
+        if graph is None:
+            graph = self._graphs[key] = Graph(function, images)
+        self._graphs.move_to_end(key)
+        prediction = graph(images)
+        if self._holds(prediction):
+            return prediction
+        self._graphs.clear()
+        return function(images)
+
+
+class Graph(Generic[Prediction]):
     """The launches of a function, recorded once and replayed.
 
     Args:
@@ -55,11 +93,11 @@ class Graph:
         self._images.copy_(images)
         self._graph.replay()
         kept: dict[str, Any] = {name: copied(value) for name, value in vars(self._prediction).items()}
-        return Prediction(**kept)
+        return type(self._prediction)(**kept)
 
 
 def copied(value: Any) -> Any:
-    """A part of a `Prediction` that shares no memory with it."""
+    """A part of a prediction that shares no memory with it."""
     if isinstance(value, list):
         return [copied(each) for each in value]
     return value.clone() if isinstance(value, Tensor) else value

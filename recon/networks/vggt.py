@@ -27,7 +27,7 @@ from recon.networks.layers.rotary import grid_positions, rotary_angles
 from recon.networks.layers.tables import table
 from recon.networks.layers.tracker import Tracker, Tracking, joined
 from recon.networks.layers.transformer import Block, Rotary
-from recon.networks.layers.vision_transformer import VisionTransformer
+from recon.networks.layers.vision_transformer import VisionTransformer, picture_moments
 from recon.networks.vggt_configuration import Configuration, Dense, Track, read_configuration
 
 __all__ = [
@@ -40,8 +40,6 @@ __all__ = [
     "encode_cameras",
     "read_configuration",
 ]
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the patch encoder was trained on
 
 
 @dataclass
@@ -427,10 +425,3 @@ def slices(count: int, size: int) -> list[slice]:
 def view_angles(rows: int, columns: int, special: int, head_width: int, base: float, device: torch.device) -> Rotary:
     """Rotary angles of the tokens of a view of that many patches, made once for each size and device."""
     return rotary_angles(grid_positions(rows, columns, special, device), head_width, base)
-
-
-@table(8)
-def picture_moments(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation ``[3,1,1]`` of pictures on a device."""
-    mean, deviation = torch.tensor([MEAN, DEVIATION])[..., None, None].to(device)
-    return mean, deviation

@@ -217,3 +217,10 @@ def test_graphs_of_pairs_are_chosen_by_name_and_number() -> None:
         verify=False, dense=False, graph="swin", shared_focal=False
     )
     assert choices.options(CARDS["vggt"], *rest, "swin", 5, "shared") == Options(verify=False, dense=False)
+
+
+def test_what_is_told_of_the_known_is_chosen_where_a_model_heeds_it() -> None:
+    rest = ("depth", "crop", False, False, False, "auto", None, "auto", ["poses"], False, False)
+    chosen = choices.options(CARDS["mapanything"], *rest)
+    assert (chosen.use, chosen.align, chosen.mask) == (("poses",), False, False)
+    assert choices.options(CARDS["vggt"], *rest) == Options(verify=False, dense=False)

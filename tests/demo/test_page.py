@@ -111,7 +111,7 @@ def test_a_card_says_in_plain_words_what_its_licence_allows_and_links_it(card: C
     assert ("commercial use allowed" in html) == card.commercial
     assert ("not for commercial use" in html) != card.commercial
     assert ("token" in html) == card.gated
-    assert "scale unknown" in html
+    assert ("scale unknown" in html) != card.metric
 
 
 def test_a_card_says_what_is_to_be_downloaded_and_what_is_here() -> None:

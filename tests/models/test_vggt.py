@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 
 import recon
 from recon import CARDS, InputError, Options, Scene, View, geometry
-from recon.models.fitting import fit
+from recon.models.fitting import fit, pictures
 from recon.models.planning import SIDES, SPARE
 from recon.models.vggt import Vggt
 from recon.models.vggt_frames import rig_of
 from recon.models.vggt_plan import suitable
-from recon.models.vggt_tracking import pictures
 from recon.networks.layers.pose_encoding import decode_cameras
 from recon.networks.vggt import VGGT
 from tests.helpers import synthetic_scene, synthetic_views

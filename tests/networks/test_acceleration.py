@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from recon import bench_network
-from recon.networks import acceleration
-from recon.networks.acceleration import Accelerated, FusedBlock, accelerate
+from recon.networks import acceleration, recording
+from recon.networks.acceleration import FusedBlock
 from recon.networks.vggt import VGGT
+from recon.networks.vggt_acceleration import Accelerated, accelerate
 from recon.networks.vggt_configuration import AlternatingAttention, PatchEncoder
 from tests.networks.small_vggt import configuration
 from tests.networks.stand_in import smooth_images
@@ -160,7 +161,7 @@ def test_without_a_gpu_nothing_is_recorded_and_nothing_changed(network, images):
     fast = accelerated(network)
     with torch.inference_mode():
         first, second = fast(images[:1]), fast(images[:1])
-    assert not fast._graphs
+    assert not len(fast._recorded)
     assert max(distances(first, second).values()) == 0
     assert accelerate(network, torch.device("cpu")) is network
 
@@ -175,7 +176,7 @@ def test_on_a_gpu_it_is_near_however_often_it_is_called(network, images, expecte
     with torch.inference_mode():
         asked = QUERIES.expand(2, -1, -1).cuda() if queries else None
         said = [fast(images.cuda(), asked) for _ in range(4)]  # launches are recorded at the second call
-    assert len(fast._graphs) == (0 if queries else 1)
+    assert len(fast._recorded) == (0 if queries else 1)
     for each in said:
         found = distances(each, expected)
         assert all(distance < 0.02 for distance in found.values()), found
@@ -198,7 +199,7 @@ def test_on_a_gpu_results_are_their_callers(network, images):
             for _ in range(3):
                 small = fast(first[:, :1, :, : 14 * min(size, 4), : 14 * size])
                 assert small.depth.isfinite().all()
-    assert len(fast._graphs) <= acceleration.GRAPHS
+    assert len(fast._recorded) <= recording.GRAPHS
 
 
 @needs_gpu

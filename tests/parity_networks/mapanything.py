@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recon.networks.layers.pose_encoding import quaternion_from_rotation
-from recon.networks.layers.view_attention import DEVIATION, MEAN
+from recon.networks.layers.vision_transformer import DEVIATION, MEAN
 from recon.networks.mapanything import Known, MapAnything, Prediction, read_configuration
 from recon.networks.mapanything_configuration import PATCH, ImageEncoder
 from recon.networks.mapanything_inputs import along_rays, rays_of, relative_poses

@@ -22,7 +22,7 @@ from recon.models.mapanything_fitting import (
 )
 from recon.models.mapanything_masks import confident, depth_edges, edges, normal_edges, normals
 from recon.networks.layers.pose_encoding import quaternion_from_rotation, rotation_from_quaternion
-from recon.networks.layers.view_attention import DEVIATION, MEAN
+from recon.networks.layers.vision_transformer import DEVIATION, MEAN
 from recon.networks.mapanything_configuration import PATCH
 from recon.networks.mapanything_inputs import (
     along_rays,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from recon.geometry import invert, rigid, transform, unproject
-from recon.networks.acceleration import accelerate
 from recon.networks.vggt import VGGT, Features, Prediction, decode_cameras, read_configuration
+from recon.networks.vggt_acceleration import accelerate
 from tests.parity import Recording
 from tests.parity_networks import TOLERANCE, Replayed, Run, outputs
 from tests.parity_networks.vggt_functions import replay_functions

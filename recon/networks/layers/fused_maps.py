@@ -163,12 +163,12 @@ def read_out(maps: Tensor, layers: nn.Sequential) -> Tensor:
     hidden = together(functional.conv2d(maps, first.weight, None, first.stride, first.padding))
     count, channels, height, width = hidden.shape
     read = torch.empty((count, height, width, last.out_channels), dtype=torch.float32, device=maps.device)
-    pixels = 128
+    block = triton.next_power_of_2(channels)
+    pixels = max(16, 4096 // block)
     with torch.cuda.device_of(hidden):
         _read_out[(triton.cdiv(count * height * width, pixels),)](
             hidden, first.bias, last.weight, last.bias, read, count * height * width,
-            CHANNELS=channels, OUTPUT=last.out_channels, PIXELS=pixels, BLOCK=triton.next_power_of_2(channels),
-            num_warps=4,
+            CHANNELS=channels, OUTPUT=last.out_channels, PIXELS=pixels, BLOCK=block, num_warps=4,
         )  # fmt: skip
     return read.permute(0, 3, 1, 2)
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from recon.networks.layers.dpt import resized, size_of
+from recon.networks.layers.dpt import size_of
+from recon.networks.layers.fused_maps import convolved, read_out, resized
 from recon.networks.layers.pointmap_heads import Refinement
 
 SMALLEST = 1e-8
@@ -41,8 +43,13 @@ class Levels(nn.Module):
 
     def forward(self, layers: Sequence[Tensor], rows: int) -> Tensor:
         """Patch tokens ``[N, h * w, width]`` of four layers, h of them a column, to ``[N, features, 8 h, 8 w]``."""
-        grids = (tokens.transpose(1, 2).unflatten(2, (rows, -1)) for tokens in layers)
-        levels = [process(grid) for process, grid in zip(self.input_process, grids, strict=True)]
+        levels = []
+        for tokens, process in zip(layers, self.input_process, strict=True):
+            convolutions = [part for part in process.modules() if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))]
+            level = tokens.to(convolutions[0].weight.dtype).transpose(1, 2).unflatten(2, (rows, -1))
+            for convolution in convolutions:
+                level = convolved(convolution, level)
+            levels.append(level)
         maps = self.scratch["refinenet4"](levels[3])
         height, width = size_of(levels[2])
         maps = self.scratch["refinenet3"](maps[..., :height, :width], levels[2])  # an odd side was rounded up
@@ -61,7 +68,8 @@ class Regressor(nn.Module):
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """``[N,features,h,w]`` to ``[N,output,*size]``."""
-        return self.conv2(resized(self.conv1(maps), size))
+        hidden = functional.conv2d(maps, self.conv1.weight, padding=1)
+        return read_out(resized(hidden, size, self.conv1.bias), self.conv2)
 
 
 class PoseHead(nn.Module):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recon.networks.layers.convolution import ResidualUnit
-from recon.networks.layers.dpt import resized
+from recon.networks.layers.fused_maps import convolved, resized
 
 
 class DptMap(nn.Module):
@@ -116,9 +117,16 @@ class Refinement(nn.Module):
     def forward(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
         """``[N,C,H,W]``, and a finer level of the same size or None, to ``[N,C,2H,2W]``."""
         if finer is not None:
-            maps = maps + self.resConfUnit1(finer)
+            maps = refined(self.resConfUnit1, finer, maps)
+        maps = functional.conv2d(refined(self.resConfUnit2, maps), self.out_conv.weight)
         # A convolution of single pixels commutes with the resize, and has a quarter of the pixels before it.
-        return doubled(self.out_conv(self.resConfUnit2(maps)))
+        return doubled(maps, self.out_conv.bias)
+
+
+def refined(unit: ResidualUnit, maps: Tensor, *added: Tensor) -> Tensor:
+    """``unit`` of maps, plus a map if there is one."""
+    hidden = convolved(unit.conv1, functional.relu(maps), relu=True)
+    return convolved(unit.conv2, hidden, maps, *added)
 
 
 def grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
@@ -126,6 +134,6 @@ def grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
 
-def doubled(maps: Tensor) -> Tensor:
-    """Bilinear at twice the size, corner pixels onto corner pixels."""
-    return resized(maps, (2 * maps.shape[-2], 2 * maps.shape[-1]))
+def doubled(maps: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Bilinear at twice the size, corner pixels onto corner pixels; ``bias [C]`` is added."""
+    return resized(maps, (2 * maps.shape[-2], 2 * maps.shape[-1]), bias)

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from recon.networks.layers.swiglu import SwiGlu
 from recon.networks.layers.transformer import Block
-from recon.networks.layers.vision_transformer import VisionTransformer
+from recon.networks.layers.vision_transformer import VisionTransformer, picture_moments
 from recon.networks.mapanything_configuration import PATCH, AlternatingAttention, ImageEncoder
 
 SIDE = 518  # of the picture that the image encoder's positions are made for, in pixels
 EPS = 1e-6  # of all LayerNorms
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the image encoder was trained on
 
 
 class PictureEncoder(nn.Module):
@@ -34,7 +33,7 @@ class PictureEncoder(nn.Module):
 
     def forward(self, images: Tensor, progress: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         """``[N,3,H,W]`` in 0..1 to tokens of the patches ``[N,h * w,C]`` and class tokens ``[N,C]``."""
-        mean, deviation = torch.tensor([MEAN, DEVIATION], device=images.device, dtype=images.dtype)[..., None, None]
+        mean, deviation = (moment.to(images.dtype) for moment in picture_moments(images.device))
         tokens = self.model.embed((images - mean) / deviation)
         for done, layer in enumerate(self.model.blocks, 1):
             tokens = layer(tokens)
@@ -83,11 +82,12 @@ class InformationSharing(nn.Module):
         kept = []
         for number, layer in enumerate(self.self_attention_blocks):
             if number % 2:
-                apart = tokens.reshape(batch * views, -1, tokens.shape[-1])
-                tokens = layer(apart).reshape(tokens.shape)
+                tokens = tokens.reshape(batch * views, -1, tokens.shape[-1])
+                tokens = layer(tokens).reshape(batch, -1, tokens.shape[-1])
             else:
-                joined = layer(torch.cat([tokens, scale], 1))
-                tokens, scale = joined[:, :-1], joined[:, -1:]
+                tokens = torch.cat([tokens, scale], 1)  # under the same name, so that what was joined is gone
+                tokens = layer(tokens)
+                tokens, scale = tokens[:, :-1], tokens[:, -1:]
             if number in self.taps:
                 kept.append(self.norm(tokens.unflatten(1, (views, -1))[:, :, :count]))
             progress(number + 1)

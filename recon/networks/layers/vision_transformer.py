@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recon.networks.layers.tables import table
 from recon.networks.layers.transformer import Block
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which these encoders were trained on
 
 
 class PatchEmbed(nn.Module):
@@ -112,3 +115,10 @@ class VisionTransformer(nn.Module):
             antialias=self.antialias,
         )
         return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], 1)
+
+
+@table(8)
+def picture_moments(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation ``[3,1,1]`` of pictures on a device."""
+    mean, deviation = torch.tensor([MEAN, DEVIATION])[..., None, None].to(device)
+    return mean, deviation

@@ -1,0 +1,96 @@
+"""MapAnything on a GPU (see `recon.networks.acceleration`).
+
+What is not mentioned is as in `recon.networks.mapanything`, in float32: the tokens that blocks add to, all norms, what
+is known of views and its fusion, poses and scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import sdpa_kernel
+
+from recon.networks.acceleration import (
+    ATTENTION,
+    GRAPH_TOKENS,
+    FusedBlock,
+    finite,
+    half_precision,
+    in_range,
+    lighten,
+    link,
+    on_device,
+    paced,
+)
+from recon.networks.mapanything import Features, Known, MapAnything, Maps, Prediction
+from recon.networks.mapanything_configuration import PATCH
+from recon.networks.recording import Recorder
+
+
+def accelerate(network: MapAnything, device: torch.device) -> MapAnything:
+    """See `on_device`.
+
+    Args:
+        network: with its weights, on any device but "meta".
+        device: where to run it.
+    """
+    return on_device(network, device, lambda network: Accelerated(network, half_precision(device)))
+
+
+class Accelerated(MapAnything):
+    """`MapAnything` with the blocks of its encoder and of those that views share replaced.
+
+    Where few tokens are to be looked at, and nothing is known beside the pictures, `forward` records its launches (see
+    `Recorder`).
+
+    Args:
+        network: gives its parts away.
+        dtype: of the matrices of those blocks, and of what they multiply, where float16 cannot hold it.
+        dense: precision of the dense head's convolutions but for the last.
+    """
+
+    def __init__(self, network: MapAnything, dtype: torch.dtype, dense: torch.dtype = torch.float16) -> None:
+        nn.Module.__init__(self)
+        self.configuration = network.configuration
+        for name, part in [*network.named_children(), *network.named_parameters(recurse=False)]:
+            setattr(self, name, part)
+        for blocks in (self.encoder.model.blocks, self.info_sharing.self_attention_blocks):
+            for index, block in enumerate(blocks):
+                blocks[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
+        link(self.encoder.model.blocks)  # between the others tokens are put together anew
+        lighten(self.dense_head, self.last, dense)
+        self._recorded = Recorder(in_order)
+        self.eval().requires_grad_(False)
+
+    @property
+    def last(self) -> nn.Module:
+        """The convolution whose values are what the dense head gives out."""
+        return self.dense_head.get_submodule("1.conv2.2")
+
+    def forward(self, images: Tensor, known: Known | None = None, chunk: int = 8) -> Prediction:
+        """See `MapAnything.forward`."""
+        tokens = images[..., 0, :, :].numel() // PATCH**2
+        if known is not None or not images.is_cuda or tokens > GRAPH_TOKENS:
+            return super().forward(images, known, chunk)
+        plain = super().forward
+        return self._recorded(lambda pictures: plain(pictures, None, chunk), images, chunk)
+
+    def encode(
+        self, images: Tensor, known: Known | None = None, progress: Callable[[float], None] | None = None
+    ) -> Features:
+        """See `MapAnything.encode`; progress tells what the device has done, not what it was given to do."""
+        with sdpa_kernel(ATTENTION, set_priority=True):
+            return super().encode(images, known, None if progress is None else paced(progress))
+
+    def maps(self, features: Features, frames: slice | Sequence[int]) -> Maps:
+        """See `MapAnything.maps`."""
+
+        plain = super().maps
+        return Maps(*in_range(lambda: tuple(vars(plain(features, frames)).values()), self.dense_head, self.last))
+
+
+def in_order(prediction: Prediction) -> bool:
+    """Whether the dense head stayed in the range of its precision."""
+    return finite(prediction.rays, prediction.depth, prediction.confidence, prediction.clear)
