@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import tempfile
 import zipfile
 import zlib
@@ -58,7 +59,7 @@ class Bundle:
 
     def beside(self, name: str, relative: str) -> str | None:
         """The file that ``name`` calls ``relative``: from its folder, or else the only one of that file name."""
-        path = PurePosixPath(os.path.normpath(PurePosixPath(name).parent / relative.replace("\\", "/")))
+        path = PurePosixPath(posixpath.normpath(PurePosixPath(name).parent / relative.replace("\\", "/")))
         if str(path) in self.files:
             return str(path)
         alike = [other for other in self.files if PurePosixPath(other).name == path.name]
@@ -128,6 +129,12 @@ def _free(bundle: Bundle, name: str) -> str:
     return free
 
 
+def _inside(name: str) -> str:
+    """A name in an archive as a plain path inside."""
+    parts = PurePosixPath(posixpath.normpath(name.replace("\\", "/"))).parts
+    return "/".join(part for part in parts if part not in ("/", "//", ".."))
+
+
 def _wanted(name: str) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
@@ -153,19 +160,20 @@ def _archive(path: Path, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir() and _wanted(entry.filename)]
+            named = [(_inside(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir()]
+            entries = [(name, entry) for name, entry in named if _wanted(name)]
             if len(entries) > MOST_FILES:
                 raise InputError(f"'{shown_name(path)}' holds over {MOST_FILES} files: pack those of one scene.")
             left = MOST_BYTES
-            for index, entry in enumerate(entries):
-                target = folder / f"{index}{PurePosixPath(entry.filename).suffix.lower()}"
+            for index, (name, entry) in enumerate(entries):
+                target = folder / f"{index}{PurePosixPath(name).suffix.lower()}"
                 with archive.open(entry) as source, target.open("wb") as copy:
                     if target.suffix == ".png" and not is_deep_png(head := source.read(32)):
                         continue  # a photo: not worth unpacking
                     if target.suffix == ".png":
                         copy.write(head)
                     left -= _copy(source, copy, left, path)
-                files[os.path.normpath(entry.filename).lstrip("/")] = target
+                files[name] = target
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
