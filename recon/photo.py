@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from recon.errors import InputError
 from recon.geometry import resize_transform
 from recon.scene import View
+from recon.sensors import sensor_width
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF", "AVIF")
 SUFFIXES = frozenset(
@@ -211,12 +212,14 @@ def _exif(picture: Image.Image, size: tuple[int, int]) -> tuple[int, float | Non
     """Orientation 1 to 8, and the focal length in pixels of the stored picture of ``size``, or None where not told.
 
     The 35 mm equivalent compares diagonals (CIPA DCG-001): that of 36x24 mm is 43.27 mm. Else the focal length in mm
-    with the sensor's pixels per unit, which count pixels of the picture as the camera wrote it.
+    with the sensor's pixels per unit, which count pixels of the picture as the camera wrote it, or with its width where
+    the camera is known.
     """
     try:
         exif = picture.getexif()
         tags = exif.get_ifd(ExifTags.IFD.Exif)
         orientation = int(exif.get(ExifTags.Base.Orientation, 1))
+        camera = str(exif.get(ExifTags.Base.Make, "")), str(exif.get(ExifTags.Base.Model, ""))
     except Exception:  # a damaged tag makes Pillow raise almost anything, and is no reason to refuse the photo
         return 1, None
     orientation = orientation if 1 <= orientation <= 8 else 1
@@ -228,6 +231,8 @@ def _exif(picture: Image.Image, size: tuple[int, int]) -> tuple[int, float | Non
     focal = equivalent * math.hypot(*size) / math.hypot(36, 24)
     if focal == 0:
         focal = length * density / unit * (max(size) / written if written else 1)
+    if focal == 0 and (width := sensor_width(*camera)) is not None:
+        focal = length / width * max(size)
     # Tags are often nonsense; no photo's long side spans less than 3 or more than 127 degrees.
     return orientation, focal if 0.25 < focal / max(size) < 20 else None
 

@@ -197,6 +197,25 @@ def test_focal_length_from_the_sensor_resolution(tmp_path):
     assert view.focal_prior == pytest.approx(500)
 
 
+@pytest.mark.parametrize(
+    ("make", "model", "width"),
+    [
+        ("GoPro", "HERO4 Black", 6.17),
+        ("OLYMPUS CORPORATION", "E-M10MarkII", 17.3),
+        ("RICOH IMAGING COMPANY, LTD.", "RICOH GR II", 23.5),
+        ("Apple", "iPhone 5s", 4.89),
+        ("Apple", "iPhone 5", 4.54),
+        ("Unheard of", "HERO4 Black", None),
+        ("", "E-M1", None),
+    ],
+)
+def test_focal_length_from_the_sensor_of_a_camera_that_is_known(tmp_path, make, model, width):
+    exif = exif_with(length=8.0)
+    exif[0x010F], exif[0x0110] = make, model
+    prior = read(save(tmp_path / "a.jpg", four_corners(360, 240), exif=exif), 180).focal_prior
+    assert prior == (None if width is None else pytest.approx(180 * 8 / width))
+
+
 @pytest.mark.parametrize("tags", [{}, {"equivalent": 0}, {"equivalent": 65535}, {"length": 4.2}, {"equivalent": 1}])
 def test_no_focal_length_where_the_tags_do_not_tell(tmp_path, tags):
     assert read(save(tmp_path / "a.jpg", four_corners(), exif=exif_with(**tags)), 1600).focal_prior is None

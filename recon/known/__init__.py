@@ -77,7 +77,7 @@ def attach(
     if depth_scale is not None and not (math.isfinite(depth_scale) and depth_scale > 0):
         raise InputError("The scale of the depth maps must be a number above 0.")
     notes: list[str] = []
-    with files.opened(paths, notes) as bundles:
+    with files.opened(paths, notes) as bundles, np.errstate(invalid="ignore", over="ignore"):
         sources = [source for bundle in bundles for source in _read(bundle, depth_scale, notes)]
         found = [(source, match(source, views, notes)) for source in sources]
         world = _world(found)

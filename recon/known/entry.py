@@ -58,8 +58,7 @@ class Lens:
         if not sound:
             raise Unfit(f"has a camera {self.model} with {len(self.params)} numbers, which is not how many it has")
         self._check_focal(camera)
-        if self.size is None:
-            _check_middle(camera)
+        _check_middle(camera, self.size is not None)
         camera.rescale(*size)
         return camera
 
@@ -90,14 +89,16 @@ class FieldOfView:
         return Lens("PINHOLE", (focals[0], focals[-1], width / 2, height / 2), (width, height)).camera(size)
 
 
-def _check_middle(camera: pycolmap.Camera) -> None:
-    """Refuse intrinsics without a size that are plainly of a picture of another size."""
+def _check_middle(camera: pycolmap.Camera, sized: bool) -> None:
+    """Refuse an optical axis far outside of the picture, and intrinsics without a size that are plainly of another."""
     x, y = camera.principal_point_x, camera.principal_point_y
-    if not (0.25 < x / camera.width < 0.75 and 0.25 < y / camera.height < 0.75):
-        raise Unfit(
-            f"has {camera.width}x{camera.height} pixels, and its intrinsics have their middle at ({x:g}, {y:g}), as in "
-            f"a picture of about {2 * x:.0f}x{2 * y:.0f}: say for which size they are"
-        )
+    least, most = (-1, 2) if sized else (0.25, 0.75)
+    if least < x / camera.width < most and least < y / camera.height < most:  # False for NaN
+        return
+    where = f"has {camera.width}x{camera.height} pixels, and its intrinsics have their middle at ({x:g}, {y:g})"
+    if sized:
+        raise Unfit(f"{where}, far outside")
+    raise Unfit(f"{where}, as in a picture of about {2 * x:.0f}x{2 * y:.0f}: say for which size they are")
 
 
 @dataclass(frozen=True)

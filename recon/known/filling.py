@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -63,8 +64,7 @@ def fill(view: View, candidates: Candidates, world: Source | None) -> Filled:
     filled = Filled(view)
     lens, turn = _fill_lens(filled, candidates, orientation)
     _fill_pose(filled, candidates, world, view, orientation)
-    in_original = pixels_in_original(view, filled.view, lens, turn)
-    _fill_depth(filled, candidates, view, orientation, in_original)
+    _fill_depth(filled, candidates, view, orientation, partial(pixels_in_original, view, filled.view, lens, turn))
     return filled
 
 
@@ -104,7 +104,9 @@ def _fill_pose(filled: Filled, candidates: Candidates, world: Source | None, giv
         return
 
 
-def _fill_depth(filled: Filled, candidates: Candidates, given: View, orientation: int, in_original: np.ndarray) -> None:
+def _fill_depth(
+    filled: Filled, candidates: Candidates, given: View, orientation: int, in_original: Callable[[], np.ndarray]
+) -> None:
     for source, entry in candidates:
         if entry.depth is None:
             continue
@@ -118,7 +120,7 @@ def _fill_depth(filled: Filled, candidates: Candidates, given: View, orientation
         except Unfit as unfit:
             filled.problems.append(str(unfit))
             continue
-        filled.view = with_depth(filled.view, depth, turn, in_original)
+        filled.view = with_depth(filled.view, depth, turn, in_original())
         filled.depth, filled.depth_words = source, f"{width}x{height}{f' {taken}' if taken else ''}"
         return
 

@@ -37,7 +37,8 @@ def read(bundle: Bundle, notes: list[str]) -> list[Source]:
             bundle.take(name)
             source = sources.setdefault(PurePosixPath(name).parent, Source(bundle.called(name), "transforms.json"))
             source.entries += [_entry(bundle, name, document, frame) for frame in frames if isinstance(frame, dict)]
-            source.metric = any(entry.depth is not None for entry in source.entries)
+            deep = any(entry.depth is not None for entry in source.entries)
+            source.metric = deep and "integer_depth_scale" not in document  # that of instant-ngp is to its own unit
         except InputError as error:
             bundle.take(name)
             notes.append(str(error))

@@ -12,6 +12,8 @@ from recon.known.entry import FieldOfView, Lens, Unfit
 from recon.known.turn import Turn
 from recon.scene import View
 
+FARTHEST = 1e12
+
 
 def with_lens(view: View, lens: Lens | FieldOfView, turn: Turn) -> View:
     """The view with intrinsics; where the lens distorts, with a new picture in which it does not.
@@ -96,8 +98,8 @@ def rigid_pose(world_from_camera: np.ndarray, tolerance: float = 5e-3) -> np.nda
     Raises:
         Unfit: it is not finite, left-handed, scaled, or no rotation at all.
     """
-    if not np.isfinite(world_from_camera).all():
-        raise Unfit("has a pose with numbers that are not finite")
+    if not (np.abs(world_from_camera) < FARTHEST).all():  # False for NaN
+        raise Unfit("has a pose with numbers that are not finite, or beyond all measure")
     u, singular, vt = np.linalg.svd(world_from_camera[:3, :3])
     scale = float(np.cbrt(np.prod(singular)))
     if scale == 0 or (abs(singular / scale - 1) > tolerance).any():

@@ -226,3 +226,13 @@ def test_a_world_far_from_its_origin_comes_near(exported, tmp_path):
     expected = [pose[:3, 3] - poses[0][:3, 3] for pose in poses]
     np.testing.assert_allclose(steps, expected, atol=1e-4)
     assert any("subtracted" in note for note in known.notes)
+
+
+def test_frames_of_a_video_find_their_pictures_of_an_export(tmp_path):
+    scene, views = photographed(tmp_path / "photos")
+    clip = tmp_path / "my clip.mp4"
+    for index, (frame, view) in enumerate(zip(scene.frames, views, strict=True)):
+        frame.name = view.name = f"my clip.mp4 at 0:0{index}.50"
+        frame.path, frame.time, view.path, view.time = clip, index + 0.5, clip, index + 0.5
+    known = attach(views, [recon.export(scene, tmp_path / "model.colmap.zip", EVERYTHING)])
+    assert all(misplaced(view, frame) < 0.02 for view, frame in zip(known.views, scene.frames, strict=True))
