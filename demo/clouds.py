@@ -1,14 +1,16 @@
-"""The points of a scene in the viewer: chunks by confidence, so that a threshold never resends points.
+"""The points of a scene in the viewer: chunks by confidence and by time, so that thresholds and playing resend nothing.
 
-Every frame's points lie in chunks by confidence, one node a chunk, and the chunks of one level hang under one parent:
-``/points/<level>/<frame>``. The slider shows and hides the parents. A point is stored relative to the camera that saw
-it, where half precision errs by less than half a pixel of a focal length of 1,000.
+Every frame's points lie in chunks by confidence, one node a chunk. What is always there hangs under the parents of the
+levels, ``/points/<level>/<frame>``, which the slider of confidence shows and hides. What is there at one moment only
+(`recon.timeline.passing`) hangs under the parents of the frames, ``/moments/<frame>/<level>``: so one step in time is
+two messages, however many levels there are. A point is stored relative to the camera that saw it, where half precision
+errs by less than half a pixel of a focal length of 1,000.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ import viser
 from viser import FrameHandle, PointCloudHandle
 
 from demo.grid import Grid
+from demo.playback import Moment
 from recon.filters import Filters, static_keep
 from recon.placement import footprint
 from recon.scene import Frame
@@ -25,10 +28,13 @@ FIRST_HUE, GOLDEN = 0.58, 0.618034
 
 @dataclass
 class Chunk:
-    """One frame's points of one level, as drawn."""
+    """One frame's points of one level, as drawn; ``passing`` are those of one moment only."""
 
     handle: PointCloudHandle
     colours: np.ndarray
+    frame: int
+    level: int
+    passing: bool
 
 
 class Clouds:
@@ -38,11 +44,12 @@ class Clouds:
         self._server = server
         self._grid: Grid | None = None
         self._levels: list[FrameHandle] = []
-        self._chunks: dict[int, dict[int, Chunk]] = {}
+        self._moments: dict[int, FrameHandle] = {}
+        self._chunks: dict[int, list[Chunk]] = {}
         self._size, self._factor = 0.01, 1.0
         self._colour = "photo"
-        self._lowest = 0
-        self._frames: Collection[int] | None = None
+        self._lowest, self._filters, self._moment = 0, Filters(), Moment()
+        self._moving: dict[int, bool] = {}  # of each frame, whether it is known that its passing points move
 
     @property
     def drawn(self) -> set[int]:
@@ -51,10 +58,12 @@ class Clouds:
 
     def lay(self, grid: Grid, frames: Sequence[Frame]) -> None:
         """Take ``grid`` for all that is drawn from now on; ``frames`` say how large points are."""
+        for chunk in list(self._all()):
+            if chunk.level >= len(grid.levels):
+                chunk.handle.remove()
+                self._chunks[chunk.frame].remove(chunk)
         for parent in self._levels[len(grid.levels) :]:
             parent.remove()
-        for index, chunks in self._chunks.items():
-            self._chunks[index] = {level: chunk for level, chunk in chunks.items() if level < len(grid.levels)}
         self._levels = self._levels[: len(grid.levels)]
         for level in range(len(self._levels), len(grid.levels)):
             self._levels.append(self._server.scene.add_frame(f"/points/{level}", show_axes=False))
@@ -62,62 +71,96 @@ class Clouds:
         # a little more than the gap; viser draws a point twice as wide as its size says
         self._size = 0.65 * footprint(frames, grid.placement) / grid.share**0.5
 
-    def draw(self, index: int, frame: Frame, filters: Filters) -> None:
-        """Send what ``filters`` keep of a frame, whatever its confidence, in the place of what was there of it."""
+    def draw(self, index: int, frame: Frame, passing: np.ndarray, filters: Filters) -> None:
+        """Send what ``filters`` keep of a frame, whatever its confidence, in the place of what was there of it.
+
+        Args:
+            index: of the frame.
+            frame: whose points are drawn.
+            passing: ``[H,W] bool``, those of them that are there at the moment of the frame only.
+            filters: what is kept; what moves is sent in any case, see `show`.
+        """
+        assert self._grid is not None
+        kept = static_keep(frame, replace(filters, moving="show")) & self._grid.drawn(frame.depth.shape)
+        former, self._chunks[index] = self._chunks.get(index, []), []
+        self._moving[index] = frame.moving is not None
+        if index not in self._moments and (kept & passing).any():
+            self._moments[index] = self._server.scene.add_frame(f"/moments/{index}", show_axes=False)
+            self._moments[index].visible = self._there(index)
+        self._send(index, frame, kept & ~passing, passing=False)
+        self._send(index, frame, kept & passing, passing=True)
+        present = {chunk.handle.name for chunk in self._chunks[index]}
+        for chunk in former:
+            if chunk.handle.name not in present:
+                chunk.handle.remove()
+
+    def _send(self, index: int, frame: Frame, mask: np.ndarray, passing: bool) -> None:
         grid = self._grid
         assert grid is not None
-        kept = static_keep(frame, filters) & grid.drawn(frame.depth.shape)
-        level = grid.level(frame.confidence[kept])  # bytes, which sort fastest
+        level = grid.level(frame.confidence[mask])  # bytes, which sort fastest
         order = np.argsort(level, kind="stable")
-        offsets = grid.placement.offsets(frame.world_points()[kept][order], frame.camera.centre)
+        offsets = grid.placement.offsets(frame.world_points()[mask][order], frame.camera.centre)
         offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
-        colours = frame.image[kept][order]
+        colours = frame.image[mask][order]
         bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
-        former, chunks = self._chunks.get(index, {}), {}
         for number in range(len(grid.levels)):
             part = slice(bounds[number], bounds[number + 1])
             if part.start == part.stop:
                 continue
             handle = self._server.scene.add_point_cloud(
-                f"/points/{number}/{index}", offsets[part], self._colours(index, number, colours[part]),
-                point_size=self._size * self._factor, point_shape="rounded", point_shading="flat",
-                position=grid.placement.point(frame.camera.centre), visible=self._shown(index),
+                f"/moments/{index}/{number}" if passing else f"/points/{number}/{index}", offsets[part],
+                self._colours(index, number, colours[part]), point_size=self._size * self._factor,
+                point_shape="rounded", point_shading="flat", position=grid.placement.point(frame.camera.centre),
+                visible=self._shown(index, number, passing),
             )  # fmt: skip
-            chunks[number] = Chunk(handle, colours[part])
-        for number in former.keys() - chunks.keys():
-            former[number].handle.remove()
-        self._chunks[index] = chunks
+            self._chunks[index].append(Chunk(handle, colours[part], index, number, passing))
 
     def remove(self, index: int) -> None:
         """Take a frame's points away, if there are any."""
-        for chunk in self._chunks.pop(index, {}).values():
+        for chunk in self._chunks.pop(index, []):
             chunk.handle.remove()
+        if moment := self._moments.pop(index, None):
+            moment.remove()
 
-    def show(self, lowest: int, frames: Collection[int] | None) -> None:
-        """Show the points of at least the level ``lowest`` that lie in ``frames``, None for all; nothing is resent."""
-        self._lowest, self._frames = lowest, frames
+    def show(self, lowest: int, filters: Filters) -> None:
+        """Show the points of at least the level ``lowest`` that lie in the frames, and move or not, as ``filters`` say;
+        nothing is resent."""
+        self._lowest, self._filters = lowest, filters
         for level, parent in enumerate(self._levels):
-            parent.visible = level >= lowest
-        for index, chunks in self._chunks.items():
-            for chunk in chunks.values():
-                chunk.handle.visible = self._shown(index)
+            parent.visible = level >= lowest and filters.moving != "only"
+        for chunk in self._all():
+            chunk.handle.visible = self._shown(chunk.frame, chunk.level, chunk.passing)
+        self.go(self._moment)
+
+    def go(self, moment: Moment) -> None:
+        """Show what is there at a moment; nothing is resent."""
+        self._moment = moment
+        for index, parent in self._moments.items():
+            parent.visible = self._there(index)
 
     def scale(self, factor: float) -> None:
         """Draw points ``factor`` times as large as the gap between neighbouring ones."""
         self._factor = factor
-        for chunks in self._chunks.values():
-            for chunk in chunks.values():
-                chunk.handle.point_size = self._size * factor
+        for chunk in self._all():
+            chunk.handle.point_size = self._size * factor
 
     def paint(self, by: str) -> None:
         """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame"."""
         self._colour = by
-        for index, chunks in self._chunks.items():
-            for level, chunk in chunks.items():
-                chunk.handle.colors = self._colours(index, level, chunk.colours)
+        for chunk in self._all():
+            chunk.handle.colors = self._colours(chunk.frame, chunk.level, chunk.colours)
 
-    def _shown(self, index: int) -> bool:
-        return self._frames is None or index in self._frames
+    def _all(self) -> Iterator[Chunk]:
+        return (chunk for chunks in self._chunks.values() for chunk in chunks)
+
+    def _shown(self, index: int, level: int, passing: bool) -> bool:
+        """Whether a chunk is shown where its parent is."""
+        return level >= self._lowest if passing else self._filters.shows(index)
+
+    def _there(self, index: int) -> bool:
+        """Whether a frame's passing points are shown."""
+        asked = self._filters.moving == "show" or (self._filters.moving == "only") == self._moving[index]
+        return asked and self._filters.shows(index) and self._moment.shows(index)
 
     def _colours(self, index: int, level: int, photo: np.ndarray) -> np.ndarray:
         if self._colour == "photo":

@@ -10,7 +10,8 @@ import gradio as gr
 
 from demo.visit import Look, Visit
 from recon import Scene
-from recon.filters import Filters
+from recon.filters import Filters, Moving
+from recon.timeline import marked
 
 HIDE = {
     "edges": "Depth edges",
@@ -18,6 +19,7 @@ HIDE = {
     "black": "Black",
     "white": "White",
 }
+MOVING = {"show": "Show", "hide": "Hide", "only": "Only"}
 COLOURS = {"photo": "Photo", "confidence": "Confidence", "frame": "Frame"}
 
 # Straight to the server past the queue, and while one change is on its way only the latest waits behind it.
@@ -38,6 +40,7 @@ class Controls:
     colour: gr.Radio
     cameras: gr.Checkbox
     hide: gr.CheckboxGroup
+    moving: gr.Radio
     frames: gr.CheckboxGroup
     reset: gr.Button
 
@@ -52,6 +55,7 @@ class Controls:
             self.colour: look.colour,
             self.cameras: look.cameras,
             self.hide: [name for name in HIDE if getattr(filters, name)],
+            self.moving: gr.Radio(value=filters.moving, visible=scene is not None and marked(scene)),
             self.frames: gr.CheckboxGroup(choices=numbered(scene), value=list(shown), visible=count > 1),
         }
 
@@ -77,25 +81,29 @@ def layout() -> Controls:
         label="Leave out",
         elem_id="hide",
     )
+    moving = gr.Radio(
+        [(title, name) for name, title in MOVING.items()], value=standard.moving, label="Moving things", visible=False,
+        elem_id="moving",
+    )  # fmt: skip
     frames = gr.CheckboxGroup([], label="Frames shown", show_select_all=True, visible=False, elem_id="frames")
     cameras = gr.Checkbox(look.cameras, label="Cameras", info="Click one to look through it.", elem_id="cameras")
     reset = gr.Button("Reset view", size="sm", elem_id="reset")
-    return Controls(confidence, point_size, colour, cameras, hide, frames, reset)
+    return Controls(confidence, point_size, colour, cameras, hide, moving, frames, reset)
 
 
 def wire(controls: Controls, token: gr.BrowserState, find: Callable[[str | None], Visit | None]) -> None:
     """Connect the panel with the viewer of the visitor whose token the page holds."""
-    filtering = [token, controls.confidence, controls.hide, controls.frames]
+    filtering = [token, controls.confidence, controls.hide, controls.moving, controls.frames]
 
-    def set_filters(key: str, confidence: float, hide: list[str], frames: list[int]) -> None:
+    def set_filters(key: str, confidence: float, hide: list[str], moving: Moving, frames: list[int]) -> None:
         visit = find(key)
         if visit is None:
             return
         scene = visit.session.scene
         some = scene is not None and len(frames) < len(scene.frames)
-        filters = Filters(
-            confidence, **{name: name in hide for name in HIDE}, frames=frozenset(frames) if some else None
-        )
+        shown = frozenset(frames) if some else None
+        left_out: dict[str, Any] = {name: name in hide for name in HIDE}
+        filters = Filters(confidence, **left_out, moving=moving, frames=shown)
         visit.session.filters = filters
         visit.session.viewer.set_filters(filters)
 
@@ -116,7 +124,7 @@ def wire(controls: Controls, token: gr.BrowserState, find: Callable[[str | None]
         if visit is not None:
             visit.session.viewer.reset_view()
 
-    for filter_widget in (controls.confidence, controls.hide, controls.frames):
+    for filter_widget in (controls.confidence, controls.hide, controls.moving, controls.frames):
         filter_widget.input(set_filters, filtering, None, **LIVE)
     looking = [token, controls.point_size, controls.cameras, controls.colour]
     for look_widget in (controls.point_size, controls.cameras, controls.colour):

@@ -15,7 +15,7 @@ from recon.placement import Placement, eye_of_camera, frustum_depth
 from recon.scene import Frame
 
 PICTURE = 160  # pixels, long side of a frustum's photo
-NEUTRAL = (120, 130, 145)
+NEUTRAL, PRESENT = (120, 130, 145), (255, 170, 40)
 
 Click = viser.SceneNodePointerEvent[CameraFrustumHandle]
 
@@ -27,8 +27,9 @@ class Frusta:
         self._server, self._clicked = server, clicked
         self._parent = server.scene.add_frame("/cameras", show_axes=False)
         self._frusta: dict[int, CameraFrustumHandle] = {}
-        self._by_frame = False
+        self._by_frame, self._thickness = False, 0.0
         self._frames: Collection[int] | None = None
+        self._present: int | None = None
 
     @property
     def drawn(self) -> set[int]:
@@ -56,9 +57,10 @@ class Frusta:
             )  # fmt: skip
             frustum.on_click(partial(self._clicked, index))
             self._frusta[index] = frustum
-        for frustum in self._frusta.values():
+        self._thickness = 0.02 * depth
+        for index, frustum in self._frusta.items():
             frustum.scale = depth / frustum.compute_canonical_frustum_size()[2]
-            frustum.thickness = 0.02 * depth
+            frustum.thickness = self._stroke(index)
 
     def remove(self, index: int) -> None:
         """Take a frame's camera away, if it is there."""
@@ -77,11 +79,24 @@ class Frusta:
         for index, frustum in self._frusta.items():
             frustum.color = self._colour(index)
 
+    def mark(self, index: int | None) -> None:
+        """Tell one camera from the others; None for none."""
+        former, self._present = self._present, index
+        for changed in (former, index):
+            if changed is not None and changed in self._frusta:
+                self._frusta[changed].color = self._colour(changed)
+                self._frusta[changed].thickness = self._stroke(changed)
+
     def _shown(self, index: int) -> bool:
         return self._frames is None or index in self._frames
 
     def _colour(self, index: int) -> tuple[int, int, int]:
+        if index == self._present:
+            return PRESENT
         return tuple(frame_colour(index).tolist()) if self._by_frame else NEUTRAL
+
+    def _stroke(self, index: int) -> float:
+        return self._thickness * (2 if index == self._present else 1)
 
 
 def _picture(frame: Frame) -> np.ndarray:

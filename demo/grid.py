@@ -54,7 +54,7 @@ class Grid:
 
 def survey(scene: Scene, placement: Placement) -> Grid:
     """The grid that is due for ``scene``: the finest steps that do not take too many nodes."""
-    count = len(scene.frames)
+    count = len(scene.frames) + sum(frame.moving is not None for frame in scene.frames)
     step = next((step for step in STEPS if (100 // step + 1) * count <= MAXIMUM_NODES), STEPS[-1])
     pixels = sum(frame.depth.size for frame in scene.frames)
     levels = confidence_levels(scene, range(0, 101, step))

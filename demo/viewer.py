@@ -26,9 +26,11 @@ from demo.flight import Flights
 from demo.frusta import Click, Frusta
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
+from demo.playback import Moment, Playback
 from recon.filters import Filters
 from recon.placement import Eye, eye_of_camera, frustum_depth, home, place
 from recon.scene import Scene
+from recon.timeline import has_time, marked, passing
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
 
@@ -45,7 +47,11 @@ class _Server(viser.ViserServer):
 
 class Viewer:
     """A viser server on a free port of the loopback interface, and what it shows. All methods may be called from any
-    thread."""
+    thread.
+
+    Attributes:
+        playback: which moment of the scene is shown, and whether time runs.
+    """
 
     def __init__(self) -> None:
         rich.get_console().quiet = True  # viser greets on the terminal
@@ -56,6 +62,8 @@ class Viewer:
         self._source = self._scene = Scene()
         self._filters = Filters()
         self._grid: Grid | None = None
+        self._passing: list[np.ndarray] = []
+        self.playback = Playback(self._go, self._lock)
         self._clouds = Clouds(self._server)
         self._frusta = Frusta(self._server, self._clicked)
         self._lines = Lines(self._server)
@@ -93,11 +101,14 @@ class Viewer:
             if self._stopped:
                 return
             fresh = scene is not self._source
+            told = marked(self._scene) == marked(scene)
             self._source = scene
             # the model goes on changing the scene while filters are moved
             self._scene = replace(scene, frames=[copy.copy(frame) for frame in scene.frames])
+            self._passing = passing(self._scene)
+            self.playback.begin(len(scene.frames) if has_time(scene) else 0, afresh=fresh)
             indices = set(range(len(scene.frames)))
-            wanted = indices if changed is None or fresh else set(changed) & indices
+            wanted = indices if changed is None or fresh or not told else set(changed) & indices
             for index in (self._clouds.drawn | self._frusta.drawn) - indices:
                 self._clouds.remove(index)
                 self._frusta.remove(index)
@@ -126,18 +137,20 @@ class Viewer:
         """Close the server; its memory is free once the viewer is dropped. Nothing is shown any more."""
         with self._lock:
             self._stopped = True
+            self.playback.begin(0, afresh=True)
             self._source = self._scene = Scene()
             self._grid, self._home = None, None
             self._clouds, self._frusta = Clouds(self._server), Frusta(self._server, self._clicked)
         self._server.stop()
 
     def set_filters(self, filters: Filters) -> None:
-        """Show what ``filters`` keep; see `snap`. Only the threshold and the frames are free of sending points."""
+        """Show what ``filters`` keep; see `snap`. The threshold, the frames and what moves send no points."""
         with self._lock, self._server.atomic():
             former, self._filters = self._filters, filters
-            if replace(former, confidence=filters.confidence, frames=filters.frames) != filters:
+            if replace(former, confidence=filters.confidence, frames=filters.frames, moving=filters.moving) != filters:
                 for index in self._clouds.drawn:
                     self._draw_points(index)
+            if replace(former, confidence=filters.confidence, frames=filters.frames) != filters:
                 self._draw_tracks()
             self._toggle()
             self._lines.show(self._lowest, self._filters.frames)
@@ -188,10 +201,16 @@ class Viewer:
             self._frusta.paint(by == "frame")
 
     def _draw_points(self, index: int) -> None:
-        self._clouds.draw(index, self._scene.frames[index], self._filters)
+        self._clouds.draw(index, self._scene.frames[index], self._passing[index], self._filters)
+
+    def _go(self, moment: Moment) -> None:
+        with self._lock, self._server.atomic():
+            self._clouds.go(moment)
+            self._frusta.mark(moment.frame)
+        self._server.flush()
 
     def _toggle(self) -> None:
-        self._clouds.show(self._lowest, self._filters.frames)
+        self._clouds.show(self._lowest, self._filters)
         self._frusta.show(self._filters.frames)
 
     @property

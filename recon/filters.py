@@ -1,4 +1,5 @@
-"""Scene -> per-pixel keep masks: confidence, depth edges, black and white backgrounds, sky, chosen frames.
+"""Scene -> per-pixel keep masks: confidence, depth edges, black and white backgrounds, sky, moving things,
+chosen frames.
 
 The viewer and the exports both ask here, so a file holds what the viewer shows.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ from recon.scene import Frame, Scene
 BLACK, WHITE = 16, 240
 GRAZING = np.tan(np.radians(4))
 LEAST_JUMP, MOST_JUMP = 0.03, 0.3
+
+Moving = Literal["show", "hide", "only"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,11 @@ class Filters:
         black: hide black backgrounds: pixels whose channels are all under 16.
         white: hide white backgrounds: pixels whose channels are all over 240.
         sky: hide the sky (`sky`).
+        moving: "hide" things that move (``Frame.moving``), or show "only" them.
         frames: indices into ``scene.frames`` of those to show; None shows all.
 
     Raises:
-        InputError: a percentage outside of 0 to 100, or a negative index.
+        InputError: a percentage outside of 0 to 100, a negative index, or another word for what moves.
     """
 
     confidence: float = 20.0
@@ -40,11 +45,14 @@ class Filters:
     black: bool = False
     white: bool = False
     sky: bool = False
+    moving: Moving = "show"
     frames: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 100:
             raise InputError(f"The confidence filter takes a percentage from 0 to 100, not {self.confidence:g}.")
+        if self.moving not in get_args(Moving):
+            raise InputError(f"Moving things are {', '.join(get_args(Moving))}, not '{self.moving}'.")
         if self.frames is not None:
             object.__setattr__(self, "frames", frozenset(self.frames))
             if any(index < 0 for index in self.frames):
@@ -84,6 +92,9 @@ def static_keep(frame: Frame, filters: Filters) -> np.ndarray:
         kept &= frame.image.min(-1) <= WHITE
     if filters.sky:
         kept &= ~sky(frame)
+    if filters.moving != "show":
+        moving = np.zeros_like(kept) if frame.moving is None else frame.moving
+        kept &= moving if filters.moving == "only" else ~moving
     return kept
 
 

@@ -12,6 +12,7 @@ from recon.scene import Camera, Frame, Scene, View
 
 ROOM = np.array([3.0, 1.5, 3.5])  # half sizes of the room in metres; its y axis points down, the floor is y = +1.5
 BALLS = np.array([[0.2, 1.0, 1.4, 0.5], [-0.9, 0.9, 0.7, 0.6]])  # x, y, z, radius
+RUNNER = 0.9, 0.2, 0.35  # y, z, radius of a third ball, red, that crosses the room in `moving_scene`
 FOV_X = np.radians(62)
 
 
@@ -30,6 +31,20 @@ def synthetic_scene(frames: int = 3, height: int = 48, width: int = 64) -> Scene
         model="synthetic",
         settings={"frames": frames},
     )
+
+
+def moving_scene(frames: int = 6, height: int = 48, width: int = 64) -> Scene:
+    """`synthetic_scene` as a video of two frames a second in which a third ball crosses the room from left to right."""
+    scene = synthetic_scene(frames, height, width)
+    cameras = room_from_cameras(frames)
+    for index, (frame, camera, x) in enumerate(zip(scene.frames, cameras, np.linspace(-1.2, 1.2, frames), strict=True)):
+        ball, still = np.array([x, *RUNNER]), frame.depth
+        moved = _frame(index, camera, geometry.invert(cameras[0]), frame.camera.intrinsics, height, width, ball)
+        frame.image, frame.depth, frame.confidence = moved.image, moved.depth, moved.confidence
+        frame.moving = frame.depth < still - 1e-3
+        frame.image[frame.moving] = (230, 40, 30)
+        frame.time = index / 2
+    return scene
 
 
 def synthetic_views(scene: Scene) -> list[View]:
@@ -63,10 +78,11 @@ def _frame(
     intrinsics: np.ndarray,
     height: int,
     width: int,
+    *more: np.ndarray,
 ) -> Frame:
     rays_in_camera = geometry.unproject(np.ones((height, width)), intrinsics).astype(np.float64)
     rays, origin = rays_in_camera @ room_from_camera[:3, :3].T, room_from_camera[:3, 3]
-    depth, normal, surface = _cast(origin, rays)
+    depth, normal, surface = _cast(origin, rays, [*BALLS, *more])
     points = origin + depth[..., None] * rays
     cosine = -(rays * normal).sum(-1) / np.linalg.norm(rays, axis=-1)
     return Frame(
@@ -79,7 +95,7 @@ def _frame(
     )
 
 
-def _cast(origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cast(origin: np.ndarray, rays: np.ndarray, balls: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First hits of rays ``[H,W,3]``: distance in ray lengths, normal towards the camera, number of the surface."""
     walls = np.divide(np.sign(rays) * ROOM - origin, rays, out=np.full(rays.shape, np.inf), where=rays != 0)
     axis = np.argmin(walls, -1)
@@ -87,7 +103,7 @@ def _cast(origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     side = np.take_along_axis(np.sign(rays), axis[..., None], -1)[..., 0]
     normal = -np.eye(3)[axis] * side[..., None]
     surface = axis * 2 + (side > 0)
-    for number, (*centre, radius) in enumerate(BALLS, start=6):
+    for number, (*centre, radius) in enumerate(balls, start=6):
         offset = origin - centre
         a, b, c = (rays**2).sum(-1), rays @ offset, offset @ offset - radius**2
         discriminant = b**2 - a * c
@@ -101,7 +117,7 @@ def _cast(origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 def _texture(points: np.ndarray, surface: np.ndarray) -> np.ndarray:
     """Colours ``[H,W,3] uint8`` that depend on the place alone: random cells of three sizes, a tint a surface."""
-    tints = np.random.default_rng(0).uniform(60, 160, (6 + len(BALLS), 3))
+    tints = np.random.default_rng(0).uniform(60, 160, (7 + len(BALLS), 3))
     colour = tints[surface]
     for cell, strength in ((0.4, 35), (0.13, 25), (0.05, 15)):
         x, y, z = np.moveaxis(np.floor(points / cell + 0.01).astype(np.int64), -1, 0)

@@ -116,7 +116,7 @@ class Page:
         shown = [
             node.position + node.props["points"].reshape(-1, 3).astype(np.float32)
             for name, node in self.clouds().items()
-            if self.drawn(name) and (frame is None or name.endswith(f"/{frame}"))
+            if self.drawn(name) and frame in (None, _frame_of(name))
         ]
         points = np.concatenate([*shown, np.empty((0, 3))])
         return points[np.lexsort(points.T)]
@@ -150,6 +150,12 @@ class Page:
             values = {key: value for key, value in message.items() if key not in ("type", "initial")}
             view = self.first_view if message.get("initial") else self.camera
             view[kind] = np.array(next(iter(values.values())))
+
+
+def _frame_of(name: str) -> int:
+    """The frame whose points a cloud holds: ``/points/<level>/<frame>`` or ``/moments/<frame>/<level>``."""
+    _, kind, first, second = name.split("/")
+    return int(first if kind == "moments" else second)
 
 
 def _decode(data: bytes) -> list[dict[str, Any]]:
