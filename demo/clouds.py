@@ -26,7 +26,7 @@ from recon.scene import Frame
 FIRST_HUE, GOLDEN = 0.58, 0.618034
 
 
-@dataclass
+@dataclass(eq=False)
 class Chunk:
     """One frame's points of one level, as drawn; ``passing`` are those of one moment only."""
 
@@ -58,10 +58,11 @@ class Clouds:
 
     def lay(self, grid: Grid, frames: Sequence[Frame]) -> None:
         """Take ``grid`` for all that is drawn from now on; ``frames`` say how large points are."""
-        for chunk in list(self._all()):
+        for chunk in self._all():
             if chunk.level >= len(grid.levels):
                 chunk.handle.remove()
-                self._chunks[chunk.frame].remove(chunk)
+        for index, chunks in self._chunks.items():
+            self._chunks[index] = [chunk for chunk in chunks if chunk.level < len(grid.levels)]
         for parent in self._levels[len(grid.levels) :]:
             parent.remove()
         self._levels = self._levels[: len(grid.levels)]

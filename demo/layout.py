@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo import choices, controls, markup, tracking, uploads
+from demo import choices, controls, markup, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
 from demo.pictures import thumbnail
+from demo.timeline import Timeline
 from demo.tracking import Tracking
 from recon import CARDS, photo
 
@@ -66,6 +67,7 @@ class Parts:
     status: gr.HTML
     canvas: gr.HTML
     welcome: gr.HTML
+    timeline: Timeline
     notes: gr.HTML
     frame: gr.Slider
     figures: gr.HTML
@@ -120,6 +122,7 @@ def layout() -> Parts:
                 with gr.Column(elem_id="screen", min_width=0):
                     canvas = gr.HTML("", elem_id="canvas")
                     welcome = gr.HTML(markup.welcome(), elem_id="welcome")
+                time = timeline.layout()
                 notes = gr.HTML("", elem_id="notes")
             with gr.Tab("Depth and confidence"):
                 frame = gr.Slider(1, 2, 1, step=1, label="Frame", visible=False, buttons=[], elem_id="frame")
@@ -140,7 +143,7 @@ def layout() -> Parts:
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
         token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, notes, frame, figures, following, panel, downloads, fetch, forget,
+        cancel, status, canvas, welcome, time, notes, frame, figures, following, panel, downloads, fetch, forget,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import choices, controls, markup, shown, style, tracking, uploads
+from demo import choices, controls, markup, shown, style, timeline, tracking, uploads
 from demo.job import Job
 from demo.layout import Parts, layout, widgets
 from demo.session import Sessions
@@ -230,4 +230,5 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     for suffix, button in parts.downloads.items():
         button.click(polite(partial(download, suffix)), token, **on()).success(None, None, None, js=FETCH)
     controls.wire(parts.panel, token, find)
+    timeline.wire(parts.timeline, token, find)
     tracking.wire(parts.tracking, token, find)

@@ -82,6 +82,7 @@ def scene(parts: Parts, visit: Visit) -> Updates:
         parts.frame: gr.Slider(maximum=max(count, 2), value=1, visible=count > 1),
         parts.figures: figures(visit, 1),
         **{button: gr.Button(interactive=count > 0) for button in parts.downloads.values()},
+        **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
         **parts.panel.restored(visit),
     }

@@ -27,11 +27,13 @@ class Staged(Model):
 
     Attributes:
         size: height and width of the frames.
+        render: makes the scene of so many frames, of that height and width.
         failure: raised in place of the next frame, if any.
         closed: set when a stream ends, however it ends.
     """
 
     size = (48, 64)
+    render = staticmethod(synthetic_scene)
     steps = threading.Semaphore(0)
     failure: Exception | None = None
     closed = threading.Event()
@@ -50,7 +52,7 @@ class Staged(Model):
         return Plan(tuple(range(len(views))), (64, 48), "float32", 10**8, 1.0)
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:  # noqa: B008
-        scene, given = Scene(metric=True, model="staged"), synthetic_scene(len(views), *self.size).frames
+        scene, given = Scene(metric=True, model="staged"), self.render(len(views), *self.size).frames
         try:
             yield Update("Looking", 0.0, "Looking", scene)
             for i, frame in enumerate(given):
