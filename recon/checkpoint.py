@@ -10,7 +10,7 @@ import json
 import pickle
 import zipfile
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,37 @@ NESTED = ("model", "state_dict")  # where training loops put the weights, beside
 NAMED = 3  # keys that a complaint names
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+class Stranger:
+    """Stands in for a class that a checkpoint names and that is unknown here: it takes anything and does nothing.
+
+    Training frameworks leave objects of their own beside the weights. Nothing is imported to read them.
+    """
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __new__(cls, *_: Any, **__: Any) -> Stranger:
+        """Whatever it is given."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def read_state(path: Path, strangers: bool = False) -> dict[str, Tensor]:
     """The tensors of a checkpoint by their keys, on the CPU, mapped from the file.
 
     Both containers are read: safetensors, and what ``torch.save`` writes, flat or nested under a key of `NESTED`.
 
+    Args:
+        path: of the checkpoint.
+        strangers: read a file that names unknown classes beside the weights, too (see `Stranger`).
+
     Raises:
         InputError: no such file, a damaged one, or one that holds anything else than tensors.
     """
-    return read_with_arguments(path)[0]
+    return read_with_arguments(path, strangers)[0]
 
 
-def read_with_arguments(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_with_arguments(path: Path, strangers: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As `read_state`; and the arguments of the training run, if the weights are nested beside them, else none.
 
     Arguments are plain values by name, as ``argparse`` gives them; nobody has checked them.
@@ -50,7 +69,7 @@ def read_with_arguments(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"The checkpoint '{path}' cannot be read; give a file that is there.") from error
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"'{path.name}' is only Git's pointer to the checkpoint; fetch the file with `git lfs pull`.")
-    return (_read_safetensors(path), {}) if head[8:9] == b"{" else _read_pickle(path)
+    return (_read_safetensors(path), {}) if head[8:9] == b"{" else _read_pickle(path, strangers)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -61,11 +80,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path) from error
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_pickle(path: Path, strangers: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     torch.serialization.add_safe_globals([Namespace])  # names and values, no code
     mapped = zipfile.is_zipfile(path)  # the container of before 2020 is none, and cannot be mapped
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with torch.serialization.safe_globals(_stand_ins(path) if strangers and mapped else []):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if not mapped:
             raise _damaged(path) from error
@@ -89,6 +109,13 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise _stranger(path)
         state[name] = tensor.detach()
     return state, arguments
+
+
+def _stand_ins(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """A class that does nothing for each name in a pickle that is not of torch's own safe ones."""
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    parts = [name.rpartition(".") for name in names]
+    return [type(name, (Stranger,), {"__module__": module, "__qualname__": name}) for module, _, name in parts]
 
 
 def _damaged(path: Path) -> InputError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -38,3 +41,17 @@ def stand_in_network(multiple: bool = False, text: bool = False) -> Siu3r:
     with torch.no_grad():
         network.load_state_dict(state)
     return network
+
+
+def write_checkpoint(path: Path, multiple: bool = False) -> Path:
+    """Its weights as training frameworks nest them, and its sizes beside."""
+    state = {f"model.{name}": tensor for name, tensor in stand_in_network(multiple).state_dict().items()}
+    torch.save({"epoch": 100, "state_dict": state}, path)
+    write_sizes(path.parent)
+    return path
+
+
+def write_sizes(folder: Path) -> None:
+    """The configuration that a checkpoint does not tell itself."""
+    sizes = {name: value for name, value in asdict(configuration()).items() if name not in ("multiple", "text")}
+    (folder / "config.json").write_text(json.dumps(sizes))
