@@ -68,7 +68,7 @@ class Request:
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves ``folder/owner/name/file``; use it with ``with``.
+    """Serves ``folder/owner/name/file``, and ``folder/datasets/owner/name/file``; use it with ``with``.
 
     Attributes:
         faults: what goes wrong.
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(Request(self.command, self.path, start, token))
         if self.hub.faults.page == "everything":
             self._send(200, PAGE, {"Content-Type": "text/html"})
-        elif match := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/([\w./-]+)", self.path):
+        elif match := re.fullmatch(r"/((?:datasets/)?[\w.-]+/[\w.-]+)/resolve/([\w.-]+)/([\w./-]+)", self.path):
             self._resolve(match[1], match[2], match[3], token)
         elif match := re.fullmatch(r"/delivery/([\w./-]+)", self.path):
             self._deliver(self.hub.folder / match[1], start)

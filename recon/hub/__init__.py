@@ -34,7 +34,7 @@ LIBRARY = "parallax"  # what the Hub is told of who asks
 
 def cached(card: Card) -> Path | None:
     """The checkpoint of ``card`` where all of it is on this machine already, else None; no network is asked."""
-    return None if card.repository is None else cache.find(card.repository, card.files)
+    return None if card.repository is None else cache.find(card.repository, card.repository_type, card.files)
 
 
 def fetch(card: Card, progress: Progress | None = None) -> Path:
@@ -80,7 +80,7 @@ class _Source:
         assert card.repository is not None
         self.card, self.helper, self.report = card, helper, report
         self.repository = card.repository
-        self.folder = cache.folder_of(card.repository)
+        self.folder = cache.folder_of(card.repository, card.repository_type)
         self.endpoint = _endpoint()
 
     def fetch(self) -> Path:
@@ -115,7 +115,7 @@ class _Source:
 
     def ask(self, name: str, revision: str) -> HfFileMetadata:
         """What the Hub says of a file: commit, checksum, size."""
-        url = hf_hub_url(self.repository, name, revision=revision, endpoint=self.endpoint)
+        url = self.address(name, revision)
 
         def attend() -> None:
             self.report.say(f"Asking {self.endpoint} for {self.card.title}")
@@ -135,6 +135,11 @@ class _Source:
                 )
         return offer
 
+    def address(self, name: str, revision: str) -> str:
+        """Of a file."""
+        kind = self.card.repository_type
+        return hf_hub_url(self.repository, name, repo_type=kind, revision=revision, endpoint=self.endpoint)
+
     def bring(self, name: str, offer: HfFileMetadata, tell: Tell) -> Path:
         """Bring a file into the cache, laid out as huggingface_hub does it."""
         commit, checksum = str(offer.commit_hash), str(offer.etag)
@@ -148,7 +153,7 @@ class _Source:
         with cache.locked(lock, lambda: tell(cache.size_of(partial), "Waiting for another download of the same")):
             if not cache.intact(pointer, name, checksum, offer.size):
                 if not cache.intact(blob, name, checksum, offer.size):
-                    url = hf_hub_url(self.repository, name, revision=commit, endpoint=self.endpoint)
+                    url = self.address(name, commit)
                     headers = build_hf_headers(library_name=LIBRARY)
                     download(Remote(name, url, headers, offer.size, checksum), partial, self.helper, tell)
                     with writing(self.folder):

@@ -27,19 +27,19 @@ CONFIGURATION = "config.json"
 BLOCK = 8 << 20  # bytes read at once
 
 
-def folder_of(repository: str) -> Path:
-    """Where a repository lies, by the environment's variables as they are now."""
+def folder_of(repository: str, kind: str) -> Path:
+    """Where a repository of a kind, "model" or "dataset", lies, by the environment's variables as they are now."""
     cache = constants.HF_HUB_CACHE
     for variable, below in (("HF_HUB_CACHE", "."), ("HUGGINGFACE_HUB_CACHE", "."), ("HF_HOME", "hub")):
         if value := os.environ.get(variable):
             cache = os.path.join(os.path.expandvars(value), below)
             break
-    return Path(cache).expanduser().absolute() / f"models--{repository.replace('/', '--')}"
+    return Path(cache).expanduser().absolute() / f"{kind}s--{repository.replace('/', '--')}"
 
 
-def find(repository: str, files: tuple[str, ...]) -> Path | None:
+def find(repository: str, kind: str, files: tuple[str, ...]) -> Path | None:
     """The best of some checkpoints that is whole, of the branch's commit before any other, the newest first."""
-    folder = folder_of(repository)
+    folder = folder_of(repository, kind)
     with suppress(OSError):
         reference = folder / "refs" / REVISION
         current = reference.read_text() if reference.is_file() else ""

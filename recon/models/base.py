@@ -25,13 +25,14 @@ class Card:
         title: what people call it.
         summary: one sentence.
         gives: of "cameras", "depth", "points", "tracks", "gaussians", "segments".
-        licence: of the weights, as an SPDX name where there is one.
+        licence: of the weights, as an SPDX name where there is one; empty where their owners state none.
         licence_url: where its text stands.
         commercial: True where the licence allows commercial use.
         metric: True where results are in metres.
         parameters: number of weights.
         download: bytes to fetch before the first run; 0 for weights that are shipped.
         repository: on the Hugging Face Hub, or None for weights that are shipped.
+        repository_type: kind of that repository, "model" or "dataset".
         gated: True where the repository wants a token.
         resolution: long side of the network's native input, in pixels.
         maximum_views: the most views one run takes.
@@ -59,6 +60,7 @@ class Card:
     gated: bool = False
     paper: str | None = None
     files: tuple[str, ...] = ()
+    repository_type: Literal["model", "dataset"] = "model"
     choices: tuple[str, ...] = ("verify", "dense")
     defaults: tuple[str, ...] = ("verify", "dense")
 
