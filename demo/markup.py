@@ -189,8 +189,17 @@ def licence(card: Card) -> str:
 
 def licence_name(card: Card) -> str:
     """The licence as people call it: one without an SPDX name goes by its own."""
+    if not card.licence:
+        return "no stated licence"
     own = card.licence.removeprefix("LicenseRef-")
     return card.licence if own == card.licence else own.replace("-", " ")
+
+
+def agreement(card: Card) -> str:
+    """What a visitor ticks who has weights downloaded."""
+    if not card.licence:
+        return "I know that their owners state no licence"
+    return f"I accept the licence {licence_name(card)}"
 
 
 def terms(card: Card, host: str, folder: str) -> str:

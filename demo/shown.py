@@ -38,9 +38,7 @@ def model(parts: Parts, visit: Visit) -> Updates:
         parts.model: visit.model,
         parts.card: markup.card(card, here),
         parts.terms: "" if here else markup.terms(card, *models.route()),
-        parts.accept: gr.Checkbox(
-            visit.model in visit.accepted, label=f"I accept the licence {markup.licence_name(card)}"
-        ),
+        parts.accept: gr.Checkbox(visit.model in visit.accepted, label=markup.agreement(card)),
         **parts.choices.restored(visit),
         **buttons(parts, visit),
     }

@@ -375,7 +375,8 @@ def _announce(card: Card) -> None:
 
 
 def _licence(card: Card) -> str:
-    return card.licence if card.commercial else f"{card.licence} (not for commercial use)"
+    licence = card.licence or "no stated licence"
+    return licence if card.commercial else f"{licence} (not for commercial use)"
 
 
 def _show_download_on(bar: ProgressBar) -> Callable[[float, str], None]:

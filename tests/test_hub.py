@@ -523,6 +523,22 @@ def test_a_local_file_needs_no_hub(vggt, published):
     assert vggt.requests == []
 
 
+def test_weights_may_lie_in_a_data_set(served, tmp_path):
+    card = CARDS["siu3r"]
+    folder = served.folder / "datasets" / card.repository
+    folder.mkdir(parents=True)
+    torch.save({"state_dict": {"model.values": torch.ones(1000)}}, folder / card.files[0])
+    path = hub.fetch(card)
+    assert path.read_bytes() == (folder / path.name).read_bytes()
+    assert hub.cached(card) == path
+    found = hf_hub_download(
+        card.repository, path.name, repo_type="dataset", cache_dir=tmp_path / "home" / "hub", local_files_only=True
+    )
+    assert found == str(path)
+    assert hub.cached(replace(card, repository_type="model")) is None
+    assert "is not on" in refusal(replace(card, repository_type="model"))
+
+
 def test_a_file_with_wrong_keys_is_told(served):
     with pytest.raises(InputError, match=r"does not fit VGGT: it lacks 'aggregator\.camera_token'"):
         recon.load("vggt", device="cpu")

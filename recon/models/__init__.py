@@ -149,6 +149,28 @@ MAPANYTHING_V1 = replace(
     download=2_253_000_000,
     repository="facebook/map-anything-v1",
 )
+SIU3R = Card(
+    name="siu3r",
+    title="SIU3R",
+    summary="Two photos of a room become 3D Gaussians that know what they are part of: walls, chairs, doors, ... "
+    "It sees the middle square of each photo.",
+    gives=("cameras", "depth", "points", "gaussians", "segments"),
+    licence="",
+    licence_url="https://huggingface.co/datasets/insomnia7/SIU3R",
+    commercial=False,
+    metric=True,
+    parameters=655_509_825,
+    download=5_464_307_091,
+    resolution=256,
+    maximum_views=16,
+    paper="https://arxiv.org/abs/2507.02705",
+    code="recon.models.siu3r:Siu3r",
+    repository="insomnia7/SIU3R",
+    repository_type="dataset",
+    files=("siu3r_epoch100.ckpt",),
+    choices=(),
+    defaults=(),
+)
 CARDS = {
     card.name: card
     for card in (
@@ -162,6 +184,7 @@ CARDS = {
         MAPANYTHING,
         MAPANYTHING_V1_APACHE,
         MAPANYTHING_V1,
+        SIU3R,
     )
 }
 

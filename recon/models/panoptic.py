@@ -121,7 +121,7 @@ class Aggregated:
     Attributes:
         semantic: ``[v,H,W] int32``: class + 1, 0 for none.
         instance: ``[v,H,W] int32``: query + 1; `STUFF` + class + 1 for stuff; 0 for none.
-        segments: of the queries that are seen; ids are those of ``instance``. Stuff may be named by several.
+        segments: of the queries that are seen, each by its first pixel; see `segments_seen` for all pixels' say.
     """
 
     semantic: Tensor
@@ -135,31 +135,50 @@ STUFF = 100  # added to the ids of stuff
 def aggregate(
     rendered: Tensor, scores: Sequence[float], stuff: Collection[int], threshold: float = RENDERED
 ) -> Aggregated:
-    """The best query and class of each pixel.
+    """The best query and class of each pixel, and the queries that are seen, as the reference has them.
 
     Args:
-        rendered: ``[v,K,L + 1,H,W]``, `Panoptic.query_classes` of all Gaussians as some views see them; the last class
-            is none.
+        rendered: ``[v,K,L + 1,H,W]``, `Panoptic.query_classes` of all Gaussians as some views see them.
         scores: of the queries.
         stuff: classes that are one segment each.
         threshold: what is less sure than this is none.
     """
-    best, query = rendered.max(1)
-    best, query = best.roll(1, 1), query.roll(1, 1)
-    value, semantic = best.max(1, keepdim=True)
-    instance = (query.gather(1, semantic) + 1)[:, 0]
-    semantic = torch.where(value < threshold, 0, semantic)[:, 0]
-    instance = torch.where(semantic == 0, 0, instance)
+    semantic, query = winners(rendered, threshold)
     segments = []
     for number, score in enumerate(scores):
-        seen = semantic[instance == number + 1]
+        seen = semantic[query == number + 1]
         if len(seen):
             kind = int(seen[0])
             fused = kind - 1 in stuff
             segments.append(Segment(STUFF + kind if fused else number + 1, kind - 1, not fused, float(score)))
-    merged = torch.isin(semantic, torch.tensor([kind + 1 for kind in stuff], device=semantic.device))
-    instance = torch.where(merged, STUFF + semantic, instance)
-    return Aggregated(semantic.int(), instance.int(), segments)
+    return Aggregated(semantic, merged(semantic, query, stuff), segments)
+
+
+def winners(rendered: Tensor, threshold: float = RENDERED) -> tuple[Tensor, Tensor]:
+    """Class + 1 and query + 1 of each pixel, ``[v,H,W]`` both, 0 for none; see `aggregate`."""
+    best, query = rendered.max(1)
+    best, query = best.roll(1, 1), query.roll(1, 1)  # none comes first
+    value, semantic = best.max(1, keepdim=True)
+    instance = (query.gather(1, semantic) + 1)[:, 0]
+    semantic = torch.where(value < threshold, 0, semantic)[:, 0]
+    return semantic.int(), torch.where(semantic == 0, 0, instance).int()
+
+
+def merged(semantic: Tensor, query: Tensor, stuff: Collection[int]) -> Tensor:
+    """Ids ``[v,H,W]`` of what `winners` gave: the query's, but one for all stuff of a class."""
+    kinds = torch.tensor([kind + 1 for kind in stuff], dtype=semantic.dtype, device=semantic.device)
+    return torch.where(torch.isin(semantic, kinds), STUFF + semantic, query)
+
+
+def segments_seen(semantic: Tensor, query: Tensor, instance: Tensor, scores: Sequence[float]) -> list[Segment]:
+    """All that `merged` tells apart, each of the class of most of its pixels, with the score of its surest query."""
+    segments = []
+    for number in instance[instance > 0].unique().tolist():
+        mine = instance == number
+        kind = int(semantic[mine].mode().values) - 1
+        score = max(scores[each - 1] for each in query[mine].unique().tolist())
+        segments.append(Segment(number, kind, number <= STUFF, score))
+    return segments
 
 
 def as_segments(instance: Tensor) -> np.ndarray:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from recon.errors import InputError
 from recon.models.fitting import Fitted, on_white, original_from_part
 
 SIDE = 256  # of the network's input in pixels
+LONGEST = 16  # times as long as wide a photo may be
 
 
 def fit(image: np.ndarray, side: int = SIDE) -> Fitted:
-    """The middle square of ``image [H,W,3] uint8`` (or RGBA), at ``side`` pixels."""
+    """The middle square of ``image [H,W,3] uint8`` (or RGBA), at ``side`` pixels.
+
+    Raises:
+        InputError: a photo so elongated that its square is hardly any of it.
+    """
     height, width = image.shape[:2]
+    if max(width, height) > LONGEST * min(width, height):
+        raise InputError(f"A photo of {width} x {height} pixels is too elongated; crop it to at most 1:{LONGEST}.")
     resized = (side, int(height * (side / width))) if width < height else (int(width * (side / height)), side)
     left, top = (resized[0] - side) // 2, (resized[1] - side) // 2
     picture = Image.fromarray(on_white(image)).resize(resized, Image.Resampling.LANCZOS)

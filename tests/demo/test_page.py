@@ -128,6 +128,13 @@ def test_before_a_download_it_is_said_what_comes_from_where_under_which_licence(
         assert part in html
 
 
+def test_weights_without_a_licence_are_asked_for_as_such() -> None:
+    assert markup.agreement(CARDS["vggt"]) == "I accept the licence CC-BY-NC-4.0"
+    assert "no licence" in markup.agreement(CARDS["siu3r"])
+    assert "no stated licence" in markup.card(CARDS["siu3r"], here=False)
+    assert "no stated licence" in markup.terms(CARDS["siu3r"], "huggingface.co", "~/hub")
+
+
 def test_an_address_in_a_complaint_can_be_followed_and_nothing_else_is_a_link() -> None:
     html = markup.failed("Ask at https://huggingface.co/facebook/VGGT-1B, then 'javascript:alert(1)' or <a>.")
     assert html.count("<a ") == 1
