@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from recon.media import listed
 from recon.photo import shown_name
 from recon.scene import View
 
+MOST_NOTES = 20
 FARTHEST = 10_000.0  # float32 keeps millimetres up to here
 Found = tuple[Source, dict[int, Entry]]
 
@@ -60,6 +61,7 @@ def attach(
     depth_scale: float | None = None,
     metric: bool | None = None,
     exif: bool = False,
+    progress: Callable[[float, str], None] | None = None,
 ) -> Known:
     """Give views what files say of their photos.
 
@@ -70,6 +72,7 @@ def attach(
         depth_scale: units for a value of 1 in depth maps that do not say; None takes whole numbers for millimetres.
         metric: whether poses and depth are in metres; None for what their kind says.
         exif: take the focal length of the EXIF data for intrinsics where nothing else gives some.
+        progress: called with the share done, 0 to 1, and the view's name; may raise to stop.
 
     Raises:
         InputError: paths were given, and nothing in them could be used.
@@ -82,16 +85,17 @@ def attach(
         found = [(source, match(source, views, notes)) for source in sources]
         world = _world(found)
         found.sort(key=lambda each: each[0] is not world)
-        filled = [
-            fill(view, [(source, matched[index]) for source, matched in found if index in matched], world)
-            for index, view in enumerate(views)
-        ]
+        filled = list[Filled]()
+        for index, view in enumerate(views):
+            filled.append(fill(view, [(source, each[index]) for source, each in found if index in each], world))
+            if progress is not None:
+                progress((index + 1) / len(views), view.name)
     told = _told(filled, found, world)
     if paths and not any(each.sources for each in filled):
         raise InputError(_nothing(paths, notes + told))
     _settle_metric(filled, metric, notes)
     _move_near(filled, notes)
-    known = Known([each.view for each in filled], [_row(each) for each in filled], notes + told)
+    known = Known([each.view for each in filled], [_row(each) for each in filled], _few(notes + told))
     return _with_exif(known) if exif else known
 
 
@@ -212,7 +216,7 @@ def _told(filled: Sequence[Filled], found: Sequence[Found], world: Source | None
             names.setdefault(problem, []).append(each.view.name)
     notes = [f"{_each(photos)} {problem}; that was left out." for problem, photos in names.items()]
     notes += dict.fromkeys(sentence for each in filled for sentence in each.sentences)
-    notes += _other_worlds(found, world) + _missing(filled)
+    notes += _other_worlds(found, world) + _surplus(filled, found, world) + _missing(filled)
     if undistorted := [each for each in filled if each.undistorted]:
         kinds = ", ".join(sorted({each.undistorted for each in undistorted}))
         notes.append(
@@ -232,15 +236,33 @@ def _each(names: Iterable[str]) -> str:
     return listed(several) if len(several) == 1 else f"Each of {listed(several)}"
 
 
+def _elsewhere(source: Source, matched: dict[int, Entry], world: Source | None) -> bool:
+    """Whether its poses are of another world than those that count."""
+    return source is not world and any(entry.world_from_camera is not None for entry in matched.values())
+
+
 def _other_worlds(found: Sequence[Found], world: Source | None) -> list[str]:
-    others = [
-        source.called
-        for source, matched in found
-        if source is not world and any(entry.world_from_camera is not None for entry in matched.values())
-    ]
+    others = [source.called for source, matched in found if _elsewhere(source, matched, world)]
     if not others or world is None:
         return []
-    return [f"The poses of {' and '.join(others)} were left out: one world is enough, and {world.called} gives more."]
+    return [
+        f"The poses of {' and '.join(others)} were left out: they are of another world than those of {world.called}, "
+        "which gives as many or more."
+    ]
+
+
+def _surplus(filled: Sequence[Filled], found: Sequence[Found], world: Source | None) -> list[str]:
+    """What one source gives where another counts."""
+    notes: dict[str, None] = {}
+    for source, matched in found:
+        for index, entry in matched.items():
+            each = filled[index]
+            given = [("intrinsics", entry.lens, each.intrinsics), ("depth", entry.depth, each.depth)]
+            for what, mine, used in given:
+                if mine is None or used is None or used is source or _elsewhere(source, matched, world):
+                    continue
+                notes[f"What {source.called} says of {what} was left out where {used.called} says it."] = None
+    return list(notes)
 
 
 def _missing(filled: Sequence[Filled]) -> list[str]:
@@ -250,6 +272,13 @@ def _missing(filled: Sequence[Filled]) -> list[str]:
         if 0 < len(without) < len(filled):
             notes.append(f"No {what} {'were' if what == 'intrinsics' else 'was'} found for {listed(without)}.")
     return notes
+
+
+def _few(notes: Sequence[str]) -> list[str]:
+    """The first ones, where there are too many to read."""
+    if len(notes) <= MOST_NOTES:
+        return list(notes)
+    return [*notes[:MOST_NOTES], f"There are {len(notes) - MOST_NOTES} more notes like these."]
 
 
 def _nothing(paths: Sequence[str | Path], notes: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from recon.photo import MAXIMUM_PIXELS
 
 SUFFIXES = (".png", ".exr", ".npy", ".npz")
 MILLIMETRES = 0.001
-# Channels of an EXR file, and arrays of an NPZ file, that hold depth by the names that programs give them
-NAMES = ("z", "depth", "depth.z", "v", "y", "r", "depths", "depth_z", "arr_0")
+RENDERED_NOTHING = 1e9
+# Channels of an EXR file, and arrays of an NPZ file, that hold depth, by the ends of the names that programs give them
+NAMES = ("z", "depth", "depth.z", "depth.v", "depths", "depth_z", "arr_0")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DepthFile:
         whole = values.dtype.kind in "ui"
         scale = self.scale if self.scale is not None else MILLIMETRES if whole else 1.0
         depth = values.astype(np.float32) * np.float32(scale)
-        depth[~np.isfinite(depth) | (depth < 0)] = 0
+        depth[~np.isfinite(depth) | (depth < 0) | (values >= _beyond(values.dtype))] = 0
         if not depth.any():
             raise InputError(f"'{self.name}' knows no depth: all of its pixels are 0 or not finite.")
         return depth, _taken_for(self.scale, whole)
@@ -93,6 +94,11 @@ def read(bundle: Bundle, scale: float | None, notes: list[str]) -> list[Source]:
     return sources
 
 
+def _beyond(kind: np.dtype) -> float:
+    """The value from which on there is none: the largest that fits, or what renderers write where nothing was hit."""
+    return min(float(np.iinfo(kind).max if kind.kind in "ui" else np.finfo(kind).max), RENDERED_NOTHING)
+
+
 def _taken_for(scale: float | None, whole: bool) -> str:
     if scale is None:
         return "in millimetres" if whole else "in its own unit"
@@ -117,11 +123,13 @@ def _png(file: DepthFile) -> np.ndarray:
 def _exr(file: DepthFile) -> np.ndarray:
     import OpenEXR  # here, since few need it
 
-    with OpenEXR.File(str(file.path), header_only=True) as header:
-        (left, top), (right, bottom) = header.header()["dataWindow"]
-        _check(file.name, int(right) - int(left) + 1, int(bottom) - int(top) + 1)
+    with OpenEXR.File(str(file.path), header_only=True) as headers:
+        for part in headers.parts:
+            (left, top), (right, bottom) = part.header["dataWindow"]
+            _check(file.name, int(right) - int(left) + 1, int(bottom) - int(top) + 1)
     with OpenEXR.File(str(file.path), separate_channels=True) as opened:
-        channels = {name.lower(): channel.pixels for name, channel in opened.channels().items()}
+        found = [each for part in opened.parts for each in part.channels.items()]
+        channels = {name.lower(): channel.pixels for name, channel in found}
     return np.asarray(_named(channels, file.name))
 
 
@@ -140,13 +148,16 @@ def _npz(file: DepthFile) -> np.ndarray:
 
 
 def _named(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """The one that holds depth."""
-    chosen = next((arrays[known] for known in NAMES if known in arrays), None)
-    if chosen is None and len(arrays) == 1:
-        chosen = next(iter(arrays.values()))
-    if chosen is None:
+    """The one that holds depth: called so, or the only one there is, be it three times as grey."""
+    known = [array for called, array in arrays.items() if called in NAMES or called.endswith((".depth", ".depth.z"))]
+    if known:
+        return known[0]
+    first = next(iter(arrays.values()), None)
+    grey = "r" in arrays and set(arrays) <= set("rgba")
+    grey = grey and all(np.array_equal(arrays[each], arrays["r"]) for each in "gb" if each in arrays)
+    if first is None or (len(arrays) > 1 and not grey):
         raise InputError(f"'{name}' has no channel for depth among {', '.join(sorted(arrays))}: name one Z.")
-    return chosen
+    return arrays["r"] if grey else first
 
 
 def _lzfse(file: DepthFile) -> np.ndarray:

@@ -107,7 +107,7 @@ def opened(paths: Sequence[str | Path], notes: list[str]) -> Iterator[list[Bundl
         for index, path in enumerate(map(Path, paths)):
             try:
                 if path.is_dir():
-                    bundles.append(Bundle(shown_name(path.resolve()), _folder(path)))
+                    bundles.append(Bundle(_folder_title(path.resolve()), _folder(path)))
                 elif not path.is_file():
                     raise InputError(f"'{shown_name(path)}' does not exist: check its name.")
                 elif path.suffix.lower() in ARCHIVES:
@@ -119,6 +119,12 @@ def opened(paths: Sequence[str | Path], notes: list[str]) -> Iterator[list[Bundl
             except OSError as error:
                 notes.append(str(cannot_open(path, error)))
         yield [*bundles, loose] if loose.files else bundles
+
+
+def _folder_title(folder: Path) -> str:
+    """Its name, with that of its parent where it is but a number, as those of COLMAP's models are."""
+    name = shown_name(folder)
+    return f"{shown_name(folder.parent)}/{name}" if name.isdecimal() else name
 
 
 def _free(bundle: Bundle, name: str) -> str:

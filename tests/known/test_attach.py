@@ -136,3 +136,22 @@ def test_the_shell_takes_what_is_known(photos, tmp_path, capsys):
     depth = save(tmp_path / "IMG_0.npy", scene.frames[0].depth)
     assert cli.main([*arguments, "--known", str(k_file(scene, tmp_path)), "--known", str(depth), "--metric"]) == 0
     assert "No depth was found for 'IMG_1.jpg' and 'IMG_2.jpg'" in capsys.readouterr().err
+
+
+def test_of_two_that_say_the_same_the_first_counts_and_the_other_is_named(photos, tmp_path):
+    _, views = photos
+    for value, name in enumerate(["first", "second"], 1):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "IMG_0.npy", np.full((72, 96), float(value)))
+    known = attach(views, [tmp_path / "first", tmp_path / "second"])
+    assert known.views[0].depth[0, 0] == 1
+    assert "What second (depth maps) says of depth was left out where first (depth maps) says it." in known.notes
+
+
+def test_progress_is_told_and_can_stop(photos, tmp_path):
+    scene, views = photos
+    told: list[tuple[float, str]] = []
+    attach(views, [k_file(scene, tmp_path)], progress=lambda share, name: told.append((share, name)))
+    assert told[-1] == (1, "IMG_2.jpg")
+    with pytest.raises(ZeroDivisionError):
+        attach(views, [k_file(scene, tmp_path)], progress=lambda share, name: 1 / 0)

@@ -213,7 +213,7 @@ def test_of_two_models_the_one_with_more_photos_gives_the_poses(exported, tmp_pa
     model_of(fewer, tmp_path / "both" / "0", pinhole(scene))
     known = attach(views, [tmp_path / "both"])
     assert [row.source for row in known.rows] == ["both, 1 (COLMAP)"] * 3
-    assert any("one world" in note for note in known.notes)
+    assert any("another world" in note for note in known.notes)
 
 
 def test_a_world_far_from_its_origin_comes_near(exported, tmp_path):
@@ -232,7 +232,7 @@ def test_frames_of_a_video_find_their_pictures_of_an_export(tmp_path):
     scene, views = photographed(tmp_path / "photos")
     clip = tmp_path / "my clip.mp4"
     for index, (frame, view) in enumerate(zip(scene.frames, views, strict=True)):
-        frame.name = view.name = f"my clip.mp4 at 0:0{index}.50"
+        frame.name = view.name = f"my clip.mp4 at {index + 0.5:.2f} s"
         frame.path, frame.time, view.path, view.time = clip, index + 0.5, clip, index + 0.5
     known = attach(views, [recon.export(scene, tmp_path / "model.colmap.zip", EVERYTHING)])
     assert all(misplaced(view, frame) < 0.02 for view, frame in zip(known.views, scene.frames, strict=True))

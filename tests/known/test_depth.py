@@ -187,3 +187,24 @@ def test_a_picture_is_not_taken_for_depth(photos, tmp_path):
     (tmp_path / "cameras.json").write_text(json.dumps({"note": "nothing"}))
     with pytest.raises(InputError, match="tells nothing"):
         attach(views, [tmp_path])
+
+
+def test_values_for_nothing_are_not_taken_for_distances(tmp_path):
+    np.save(tmp_path / "half.npy", np.array([[1, 65504, 2]], np.float16))
+    cv2.imwrite(str(tmp_path / "whole.png"), np.array([[1000, 65535, 2000]], np.uint16))
+    OpenEXR.File({}, {"Z": np.array([[1, 1e10, 2]], np.float32)}).write(str(tmp_path / "rendered.exr"))
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_allclose(DepthFile(path, path.name).load()[0], [[1, 0, 2]], rtol=1e-3)
+
+
+def test_depth_is_found_in_a_part_of_an_exr_file(tmp_path):
+    colour, depth = np.zeros((4, 6, 3), np.float16), np.full((4, 6), 3, np.float32)
+    parts = [OpenEXR.Part({"name": "beauty"}, {"RGB": colour}), OpenEXR.Part({"name": "z"}, {"Z": depth})]
+    OpenEXR.File(parts).write(str(tmp_path / "a.exr"))
+    np.testing.assert_array_equal(DepthFile(tmp_path / "a.exr", "a.exr").load()[0], depth)
+    OpenEXR.File({}, {"RGB": np.dstack([depth, depth, depth])}).write(str(tmp_path / "grey.exr"))
+    np.testing.assert_array_equal(DepthFile(tmp_path / "grey.exr", "grey.exr").load()[0], depth)
+    colour[..., 0] = 1
+    OpenEXR.File({}, {"RGB": colour, "A": depth}).write(str(tmp_path / "photo.exr"))
+    with pytest.raises(InputError, match="no channel for depth among a, b, g, r"):
+        DepthFile(tmp_path / "photo.exr", "photo.exr").load()
