@@ -56,6 +56,11 @@ class Clouds:
         """Indices of the frames whose points are here."""
         return set(self._chunks)
 
+    @property
+    def radius(self) -> float:
+        """Of a point as it is drawn."""
+        return self._size * self._factor
+
     def lay(self, grid: Grid, frames: Sequence[Frame]) -> None:
         """Take ``grid`` for all that is drawn from now on; ``frames`` say how large points are."""
         for chunk in self._all():
@@ -110,7 +115,7 @@ class Clouds:
                 continue
             handle = self._server.scene.add_point_cloud(
                 f"/moments/{index}/{number}" if passing else f"/points/{number}/{index}", offsets[part],
-                self._colours(index, number, colours[part]), point_size=self._size * self._factor,
+                self._colours(index, number, colours[part]), point_size=self.radius,
                 point_shape="rounded", point_shading="flat", position=grid.placement.point(frame.camera.centre),
                 visible=self._shown(index, number, passing),
             )  # fmt: skip
@@ -143,7 +148,7 @@ class Clouds:
         """Draw points ``factor`` times as large as the gap between neighbouring ones."""
         self._factor = factor
         for chunk in self._all():
-            chunk.handle.point_size = self._size * factor
+            chunk.handle.point_size = self.radius
 
     def paint(self, by: str) -> None:
         """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame"."""

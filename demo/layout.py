@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
-from demo import choices, controls, markup, timeline, tracking, uploads
+from demo import choices, controls, markup, measuring, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
+from demo.measuring import Measuring
 from demo.pictures import thumbnail
 from demo.timeline import Timeline
 from demo.tracking import Tracking
@@ -72,6 +72,7 @@ class Parts:
     frame: gr.Slider
     figures: gr.HTML
     tracking: Tracking
+    measuring: Measuring
     panel: Controls
     downloads: dict[str, gr.Button]
     fetch: gr.DownloadButton
@@ -121,6 +122,7 @@ def layout() -> Parts:
             with gr.Tab("3D"):
                 with gr.Column(elem_id="screen", min_width=0):
                     canvas = gr.HTML("", elem_id="canvas")
+                    toggle, hint = measuring.overlay()
                     welcome = gr.HTML(markup.welcome(), elem_id="welcome")
                 time = timeline.layout()
                 notes = gr.HTML("", elem_id="notes")
@@ -129,7 +131,10 @@ def layout() -> Parts:
                 figures = gr.HTML(markup.quiet(markup.NO_FIGURES), elem_id="figures")
             with gr.Tab("Tracks"):
                 following = tracking.layout()
+            with gr.Tab("Measure"):
+                on_photo = measuring.tab()
         with gr.Column(elem_id="panel", min_width=0):
+            ruler = measuring.panel(toggle, hint, on_photo)
             panel = controls.layout()
             gr.HTML(markup.TAKE_HOME)
             with gr.Row(elem_classes="pair"):
@@ -143,15 +148,8 @@ def layout() -> Parts:
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
         token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, time, notes, frame, figures, following, panel, downloads, fetch, forget,
+        cancel, status, canvas, welcome, time, notes, frame, figures, following, ruler, panel, downloads, fetch, forget,
     )  # fmt: skip
-
-
-def widgets(group: Any) -> list[Any]:
-    """Every widget of a dataclass of widgets, of dicts of them, and of such dataclasses."""
-    if is_dataclass(group):
-        return [widget for field in fields(group) for widget in widgets(getattr(group, field.name))]
-    return list(group.values()) if isinstance(group, dict) else [group]
 
 
 def _example_pictures() -> dict[str, tuple[str, int]]:

@@ -13,12 +13,13 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import choices, controls, markup, shown, style, timeline, tracking, uploads
+from demo import choices, controls, markup, measuring, shown, style, timeline, tracking, uploads
 from demo.job import Job
-from demo.layout import Parts, layout, widgets
+from demo.layout import Parts, layout
 from demo.session import Sessions
 from demo.visit import Visit
 from demo.visit import visit as visit_of
+from demo.widgets import widgets
 from recon import CARDS, InputError
 from recon.export import export
 
@@ -232,3 +233,8 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     controls.wire(parts.panel, token, find)
     timeline.wire(parts.timeline, token, find)
     tracking.wire(parts.tracking, token, find)
+    for scaled in measuring.wire(parts.measuring, token, find):
+        scaled.then(
+            lambda key, number: shown.units(parts, visit, number) if (visit := find(key)) else {parts.notes: gr.skip()},
+            [token, parts.frame], [parts.notes, parts.figures], **controls.LIVE,
+        )  # fmt: skip

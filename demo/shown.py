@@ -82,8 +82,14 @@ def scene(parts: Parts, visit: Visit) -> Updates:
         **{button: gr.Button(interactive=count > 0) for button in parts.downloads.values()},
         **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
+        **parts.measuring.restored(visit),
         **parts.panel.restored(visit),
     }
+
+
+def units(parts: Parts, visit: Visit, number: float) -> Updates:
+    """What a scene of another scale says; the frame is counted from 1."""
+    return {parts.notes: _notes(visit), parts.figures: figures(visit, number)}
 
 
 def figures(visit: Visit, number: float) -> str:

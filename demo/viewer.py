@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +26,9 @@ from demo.flight import Flights
 from demo.frusta import Click, Frusta
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
+from demo.picking import Hit, Ray, pick
 from demo.playback import Moment, Playback
+from demo.rulers import Rulers
 from recon.filters import Filters
 from recon.placement import Eye, eye_of_camera, frustum_depth, home, place
 from recon.scene import Scene
@@ -67,6 +69,8 @@ class Viewer:
         self._clouds = Clouds(self._server)
         self._frusta = Frusta(self._server, self._clicked)
         self._lines = Lines(self._server)
+        self._rulers = Rulers(self._server)
+        self._picked: Callable[[Scene, Hit | None], None] | None = None
         self._home: Eye | None = None
         self._stopped = False
         self._flights = Flights(self._server)
@@ -114,6 +118,7 @@ class Viewer:
                 self._frusta.remove(index)
             if not indices:
                 self._draw_tracks()
+                self._rulers.clear()
                 return
             # while a scene grows it stays in its place
             placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
@@ -127,6 +132,7 @@ class Viewer:
                 self._draw_points(index)
             self._frusta.draw(self._scene.frames, self._grid.placement, wanted)
             self._draw_tracks()
+            self._rulers.show(self._scene, placement)
             self._look(fresh)
 
     def clear(self) -> None:
@@ -188,6 +194,26 @@ class Viewer:
         with self._lock:
             self._lines.visible = visible
 
+    def show_measurements(self, scene: Scene, begun: Hit | None = None) -> None:
+        """Draw those that ``scene`` has now, and where one has ``begun``, if it is the one that is shown."""
+        with self._lock, self._server.atomic():
+            if self._grid is not None and scene is self._source:
+                self._scene.measurements = scene.measurements
+                self._rulers.show(self._scene, self._grid.placement, begun)
+        self._server.flush()
+
+    def rescale(self, scene: Scene, factor: float) -> None:
+        """Show ``scene``, which is what is shown but ``factor`` times as large: nothing moves, no point is sent."""
+        with self._lock, self._server.atomic():
+            if self._grid is None:
+                return
+            self._source = scene
+            self._scene = replace(scene, frames=[copy.copy(frame) for frame in scene.frames])
+            self._grid = replace(self._grid, placement=self._grid.placement.rescaled(factor))
+            self._clouds.lay(self._grid, self._scene.frames)
+            self._rulers.show(self._scene, self._grid.placement)
+        self._server.flush()
+
     def set_colour(self, by: str) -> None:
         """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame".
 
@@ -217,6 +243,27 @@ class Viewer:
     def _lowest(self) -> int:
         """The lowest level that the filters show."""
         return round(self.snap(self._filters).confidence) // self.step
+
+    def pick_points(self, picked: Callable[[Scene, Hit | None], None] | None) -> None:
+        """Tell ``picked`` of every click: the scene in sight, and the point under it, None where there is none.
+
+        Meanwhile frusta do nothing when they are clicked. None ends it. A drag, which turns the view, is no click.
+        """
+        with self._lock:
+            if self._picked is not None:
+                self._server.scene.remove_click_callback(self._pick)
+            self._picked = picked
+            if picked is not None:
+                self._server.scene.on_click()(self._pick)
+
+    def _pick(self, event: viser.SceneClickEvent) -> None:
+        with self._lock:
+            picked, grid, scene, source = self._picked, self._grid, self._scene, self._source
+            filters, lowest, radius = self._filters, self._lowest, self._clouds.radius
+        if picked is None or grid is None:
+            return
+        ray = Ray.in_viewer(grid.placement, event.ray_origin, event.ray_direction, radius)
+        picked(source, pick(scene, filters, float(grid.levels[lowest]) if lowest else -np.inf, ray))
 
     # --- the eye -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +298,8 @@ class Viewer:
     def _clicked(self, index: int, event: Click) -> None:
         """Fly to where the frame's camera stood. The photo in its frustum lies before the near plane, out of sight."""
         with self._lock:
+            if self._picked is not None:
+                return
             if event.client is None or self._grid is None or index >= len(self._scene.frames):
                 return
             frame, placement = self._scene.frames[index], self._grid.placement

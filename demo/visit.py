@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from demo import models
 from demo.following import Picks
@@ -13,6 +14,9 @@ from demo.session import Session
 from recon import CARDS, Options
 from recon.media import Media
 from recon.models import Card
+
+if TYPE_CHECKING:
+    from demo.measures import Measures
 
 SWITCHES = ("refine", "verify", "dense")
 
@@ -47,6 +51,7 @@ class Visit:
         status: the line under the button, as HTML; a run under way writes its own.
         look: how the viewer draws.
         picks: points clicked in the scene, to be followed; see `demo.tracking.picks_of`.
+        measures: what is measured in the scene; see `demo.measures.measures_of`.
         lock: held while the pictures change.
     """
 
@@ -60,6 +65,7 @@ class Visit:
     status: str = ""
     look: Look = Look()
     picks: Picks | None = None
+    measures: Measures | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

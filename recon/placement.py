@@ -37,6 +37,10 @@ class Placement:
         """How far points ``[...,3]`` of the world lie from one of its points, in viewer units and axes, as float32."""
         return (points - origin.astype(np.float32)) @ self.viewer_from_world[:3, :3].T.astype(np.float32)
 
+    def rescaled(self, factor: float) -> Placement:
+        """Of the world made ``factor`` times as large: everything stands where it stood."""
+        return Placement(self.viewer_from_world @ np.diag([1 / factor, 1 / factor, 1 / factor, 1]))
+
     def camera(self, world_from_camera: np.ndarray) -> np.ndarray:
         """Cameras ``[...,4,4]`` of the world in the viewer."""
         return geometry.apply_similarity(self.viewer_from_world, world_from_camera)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recon import geometry
+from recon.measurement import Measurement
 
 if TYPE_CHECKING:
     from recon.alignment.refine import Refinement
@@ -295,6 +296,7 @@ class Scene:
         tracks: points followed through the frames, or None.
         gaussians: of the whole scene, or None.
         labels: what the frames' segments are, or None where the model recognises nothing.
+        measurements: lengths that somebody took in it.
     """
 
     frames: list[Frame] = field(default_factory=list)
@@ -306,6 +308,13 @@ class Scene:
     tracks: Tracks | None = None
     gaussians: Gaussians | None = None
     labels: Labels | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+
+    def rescaled(self, factor: float) -> Scene:
+        """The same ``factor`` times as large (see `recon.scale`, whose `in_metres` knows what sets the factor)."""
+        from recon import scale
+
+        return scale.rescaled(self, factor)
 
     def refine(self) -> Refinement:
         """Adjust cameras, depth and points in place by bundle adjustment over ``tracks``, and say how well that went.
