@@ -29,7 +29,7 @@ class Measures:
         frame: index of the photo on which points are clicked.
         begun: the first point of a measurement that has no second one yet.
         chosen: index of the measurement whose length can be given.
-        said: why the last click gave nothing, in a sentence.
+        said: why what was last wanted could not be done, in a sentence.
         version: grows with every change.
     """
 
@@ -69,6 +69,12 @@ class Measures:
             scene.measurements.append(Measurement((self.begun.frame, hit.frame), (self.begun.pixel, hit.pixel)))
             self.chosen = len(scene.measurements) - 1
             self._changed(None)
+
+    def choose(self, index: int) -> None:
+        """Let it be the length of that measurement which `set_length` is about."""
+        with self._lock:
+            self.chosen = index
+            self._changed(self.begun)
 
     def remove(self, index: int) -> None:
         """Take one measurement away."""
@@ -110,6 +116,11 @@ class Measures:
             scene = self._present()
             if (known := scene.settings.get("known_length")) is not None:
                 self._take(as_made(scene), 1 / known["factor"])
+
+    def refuse(self, error: InputError) -> None:
+        """Say why something could not be done."""
+        self.said = str(error)
+        self.version += 1
 
     def follow(self) -> None:
         """Notice that the visitor has another scene."""
@@ -153,8 +164,7 @@ class Measures:
                     raise InputError(MISSED)
                 self.click(hit)
             except InputError as error:
-                self.said = str(error)
-                self.version += 1
+                self.refuse(error)
 
 
 def measures_of(visit: Visit) -> Measures:

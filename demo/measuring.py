@@ -82,7 +82,6 @@ class Measuring:
         if scene is None:
             return {
                 **self.shown(measures),
-                self.on_photo.sentence: markup.quiet("Lengths can be measured once there is a scene."),
                 self.on_photo.frame: gr.Slider(visible=False),
                 self.on_photo.photo: "",
             }
@@ -121,6 +120,7 @@ class Measuring:
             self.clear: gr.Button(visible=bool(rows)),
             self.scale: markup.quiet(known["note"]) if known else "",
             self.unset: gr.Button(visible=known is not None),
+            self.on_photo.sentence: _sentence(measures),
             self.on_photo.marks: _marks(scene, measures) if scene else None,
         }  # fmt: skip
 
@@ -168,7 +168,7 @@ def wire(measuring: Measuring, token: gr.BrowserState, find: Callable[[str | Non
     everything = widgets(measuring)
 
     def handler(work: Callable[..., Updates | None]) -> Callable[..., Updates]:
-        """What the page shows after ``work``, whose sentence stands where the hint was if it refuses."""
+        """What the page shows after ``work``; if that refuses, the sentence stands where the hint was."""
 
         def handled(key: str, *values: Any) -> Updates:
             visit = find(key)
@@ -178,8 +178,8 @@ def wire(measuring: Measuring, token: gr.BrowserState, find: Callable[[str | Non
             try:
                 more = work(measures, *values) or {}
             except InputError as error:
-                gr.Warning(str(error))
-                return measuring.shown(measures)
+                measures.refuse(error)
+                more = {}
             return {**measuring.shown(measures), **more}
 
         return handled
@@ -191,7 +191,7 @@ def wire(measuring: Measuring, token: gr.BrowserState, find: Callable[[str | Non
         if value.get("remove") is not None:
             measures.remove(int(value["remove"]))
         elif value.get("choose") is not None:
-            measures.chosen = int(value["choose"])
+            measures.choose(int(value["choose"]))
 
     def click(measures: Measures, value: dict[str, Any]) -> None:
         scene, (x, y) = measures.scene, value["clicked"]
@@ -224,6 +224,7 @@ def wire(measuring: Measuring, token: gr.BrowserState, find: Callable[[str | Non
                 seen = measures.version
                 yield measuring.shown(measures)
             await asyncio.sleep(0.05)
+        yield measuring.shown(measures)  # Gradio sends the last one again at the end
 
     live = {"outputs": everything, **LIVE}
     lasting: dict[str, Any] = {
@@ -256,34 +257,35 @@ def _asked(rows: list[str], chosen: int) -> str:
 
 
 def _hint(measures: Measures) -> str:
-    if not measures.on:
-        return ""
     if measures.said:
         return f'<span role="alert">{measures.said}</span>'
+    if not measures.on:
+        return ""
     return "Now the second point" if measures.begun else "Click two points; drag to turn, Escape to end"
 
 
+def _sentence(measures: Measures) -> str:
+    if measures.scene is None:
+        return markup.quiet("Lengths can be measured once there is a scene.")
+    if measures.said:
+        return markup.failed(measures.said)
+    return markup.quiet("Click two points on the photo; lengths measured in 3D are here as well.")
+
+
 def _marks(scene: Scene, measures: Measures) -> dict[str, Any]:
-    """What is drawn on the chosen photo: all measurements whose ends lie in it, whichever photo they were taken on."""
+    """What is drawn on the chosen photo: all that lies before its camera, whichever photo it was clicked on."""
     frame = scene.frames[measures.frame]
 
-    def seen(points: np.ndarray) -> np.ndarray | None:
+    def pixels(points: np.ndarray) -> list[list[float]] | None:
         points = geometry.transform(frame.camera.camera_from_world, points)
-        pixels = geometry.project(points, frame.camera.intrinsics)
-        inside = (points[:, 2] > 0).all() and ((pixels >= 0) & (pixels < frame.size)).all()
-        return np.round(pixels.astype(float), 2) if inside else None
+        before = (points[:, 2] > 0).all()
+        return np.round(geometry.project(points, frame.camera.intrinsics).astype(float), 2).tolist() if before else None
 
+    begun, (width, height) = measures.begun, frame.size
     lines = [
-        {"ends": ends.tolist(), "words": words}
+        {"ends": ends, "words": words}
         for measurement, words in zip(scene.measurements, _words(scene), strict=True)
-        if (ends := seen(measurement.ends(scene.frames))) is not None
+        if (ends := pixels(measurement.ends(scene.frames))) is not None
     ]
-    begun, width, height = measures.begun, *frame.size
-    place = seen(position(scene.frames[begun.frame], begun.pixel)[None]) if begun else None
-    return {
-        "frame": measures.frame,
-        "width": width,
-        "height": height,
-        "lines": lines,
-        "begun": [] if place is None else place.tolist(),
-    }
+    places = pixels(position(scene.frames[begun.frame], begun.pixel)[None]) if begun else None
+    return {"frame": measures.frame, "width": width, "height": height, "lines": lines, "begun": places or []}
