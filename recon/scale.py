@@ -8,7 +8,7 @@ import numpy as np
 
 from recon.errors import InputError
 from recon.measurement import in_words
-from recon.scene import Camera, Frame, Scene
+from recon.scene import Camera, Frame, Gaussians, Scene
 
 LARGEST = 1e9  # times: beyond that, somebody mistyped, and float32 would lose the geometry
 
@@ -21,12 +21,13 @@ def rescaled(scene: Scene, factor: float) -> Scene:
     """
     if not 1 / LARGEST < factor < LARGEST:  # false for NaN as well
         raise InputError("No scene can be scaled like that: give a positive length for two points that lie apart.")
-    sparse = scene.sparse_points
+    sparse, gaussians = scene.sparse_points, scene.gaussians
     return replace(
         scene,
         frames=[_rescaled(frame, factor) for frame in scene.frames],
         settings=dict(scene.settings),
-        sparse_points=None if sparse is None else (sparse * factor).astype(sparse.dtype),
+        sparse_points=None if sparse is None else sparse * np.float32(factor),
+        gaussians=None if gaussians is None else _larger(gaussians, factor),
     )
 
 
@@ -40,6 +41,11 @@ def _rescaled(frame: Frame, factor: float) -> Frame:
         camera=Camera(frame.camera.intrinsics, world_from_camera),
         points=None if points is None else points * np.float32(factor),
     )
+
+
+def _larger(gaussians: Gaussians, factor: float) -> Gaussians:
+    size = np.float32(factor)
+    return replace(gaussians, means=gaussians.means * size, scales=gaussians.scales * size)
 
 
 def in_metres(scene: Scene, length: float, metres: float) -> Scene:

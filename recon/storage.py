@@ -27,9 +27,7 @@ from recon.measurement import Measurement
 from recon.scene import Camera, Frame, Gaussians, Labels, Scene, Segment, Tracks
 
 VERSION = 1
-DATACLASSES = {
-    kind.__name__: kind for kind in (Scene, Frame, Camera, Tracks, Gaussians, Labels, Segment, Measurement)
-}
+DATACLASSES = {kind.__name__: kind for kind in (Scene, Frame, Camera, Tracks, Gaussians, Labels, Segment, Measurement)}
 LAYOUT = {"scene.json", "scene.npz", "frames"}
 
 

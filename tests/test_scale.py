@@ -10,20 +10,24 @@ from recon.errors import InputError
 from recon.filters import Filters
 from recon.measurement import Measurement, in_words, position
 from recon.scale import as_made, in_metres, rescaled
-from recon.scene import Camera, Frame, Scene, Tracks
+from recon.scene import Camera, Frame, Gaussians, Scene, Tracks
 from tests.helpers import synthetic_scene
 
 WITHOUT_LENGTH = {  # what scaling leaves alone; a new field must be thought of here or scaled
-    Scene: {"metric", "model", "settings", "notes", "tracks", "measurements"},
+    Scene: {"metric", "model", "settings", "notes", "tracks", "measurements", "labels"},
     Frame: {
         "image", "confidence", "name", "view", "path", "original_size", "original_from_processed", "time", "valid",
         "moving", "segments",
     },
     Camera: {"intrinsics"},
+    Gaussians: {"rotations", "opacities", "harmonics", "frame", "pixel"},
 }  # fmt: skip
 WITH_LENGTH = {
-    Scene: {"frames", "sparse_points"}, Frame: {"depth", "camera", "points"}, Camera: {"world_from_camera"},
-}  # fmt: skip
+    Scene: {"frames", "sparse_points", "gaussians"},
+    Frame: {"depth", "camera", "points"},
+    Camera: {"world_from_camera"},
+    Gaussians: {"means", "scales"},
+}
 
 
 def full_scene() -> Scene:
@@ -34,11 +38,15 @@ def full_scene() -> Scene:
     scene.sparse_points = scene.frames[0].world_points()[::8, ::8].reshape(-1, 3)
     places = np.full((3, 4, 2), 20, np.float32)
     scene.tracks = Tracks(places, np.ones((3, 4), np.float32), np.ones((3, 4), np.float32), np.zeros(4, np.int32))
+    scene.gaussians = Gaussians(
+        scene.sparse_points, np.full_like(scene.sparse_points, 0.1), np.tile(np.float32([1, 0, 0, 0]), (48, 1)),
+        np.ones(48, np.float32), np.zeros((48, 3, 1), np.float32), np.zeros(48, np.int32), np.zeros((48, 2), np.int32),
+    )  # fmt: skip
     scene.measurements = [Measurement((0, 1), ((10, 40), (50, 12)))]
     return scene
 
 
-@pytest.mark.parametrize("kind", [Scene, Frame, Camera])
+@pytest.mark.parametrize("kind", [Scene, Frame, Camera, Gaussians])
 def test_every_field_is_known_to_have_a_length_or_none(kind: type) -> None:
     assert {field.name for field in fields(kind)} == WITH_LENGTH[kind] | WITHOUT_LENGTH[kind]
 
@@ -56,6 +64,9 @@ def test_all_that_has_a_length_is_scaled_and_the_former_scene_stays() -> None:
         np.testing.assert_array_equal(frame.depth, same.depth)
         np.testing.assert_array_equal(frame.camera.world_from_camera, same.camera.world_from_camera)
     np.testing.assert_allclose(scaled.sparse_points, 2.5 * scene.sparse_points, rtol=1e-6)
+    np.testing.assert_allclose(scaled.gaussians.means, scaled.sparse_points)
+    np.testing.assert_allclose(scaled.gaussians.scales, 0.25)
+    assert scaled.gaussians.means.dtype == np.float32
     length = scene.measurements[0].length(scene.frames)
     assert scaled.measurements[0].length(scaled.frames) == pytest.approx(2.5 * length, rel=1e-5)
 
