@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -60,7 +61,9 @@ class Hit:
     pixel: Pixel
 
 
-def pick(scene: Scene, filters: Filters, level: float, ray: Ray) -> Hit | None:
+def pick(
+    scene: Scene, filters: Filters, level: float, ray: Ray, gone: Mapping[int, np.ndarray] = MappingProxyType({})
+) -> Hit | None:
     """The point on which a click falls: of those that are drawn over the ray, else next to it, the foremost.
 
     Args:
@@ -68,6 +71,7 @@ def pick(scene: Scene, filters: Filters, level: float, ray: Ray) -> Hit | None:
         filters: what of it is in sight; instead of their percentage counts ``level``.
         level: the least confidence that is in sight.
         ray: of the click.
+        gone: ``[H,W] bool`` of frames by their index: pixels that are not there at the moment that is shown.
 
     Returns:
         None where no point is near.
@@ -79,6 +83,8 @@ def pick(scene: Scene, filters: Filters, level: float, ray: Ray) -> Hit | None:
             pixels, beside, along = _near(frame, ray_from_world, ray.radius, level)
             if len(pixels):
                 seen = static_keep(frame, filters).ravel()[pixels]
+                if index in gone:
+                    seen &= ~gone[index].ravel()[pixels]
                 found.append((np.full(seen.sum(), index), pixels[seen], beside[seen], along[seen]))
     numbers, pixels, beside, along = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not len(pixels):

@@ -260,10 +260,12 @@ class Viewer:
         with self._lock:
             picked, grid, scene, source = self._picked, self._grid, self._scene, self._source
             filters, lowest, radius = self._filters, self._lowest, self._clouds.radius
+            moment = self.playback.moment
+            gone = {index: mask for index, mask in enumerate(self._passing) if not moment.shows(index)}
         if picked is None or grid is None:
             return
         ray = Ray.in_viewer(grid.placement, event.ray_origin, event.ray_direction, radius)
-        picked(source, pick(scene, filters, float(grid.levels[lowest]) if lowest else -np.inf, ray))
+        picked(source, pick(scene, filters, float(grid.levels[lowest]) if lowest else -np.inf, ray, gone))
 
     # --- the eye -----------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,18 @@ def test_what_filters_hide_is_not_picked() -> None:
         assert hit is None or scene.frames[hit.frame].confidence[hit.pixel[1], hit.pixel[0]] >= level
 
 
+def test_what_is_gone_at_the_moment_is_not_picked() -> None:
+    scene = synthetic_scene(1, 96, 128)
+    frame = scene.frames[0]
+    ray = Ray(frame.camera.centre, frame.world_points()[48, 64] - frame.camera.centre, RADIUS)
+    gone = np.zeros(frame.depth.shape, bool)
+    assert pick(scene, EVERYTHING, -np.inf, ray, {0: gone}) == Hit(0, (64, 48))
+    gone[48, 64] = True
+    beside = pick(scene, EVERYTHING, -np.inf, ray, {0: gone})
+    assert beside is not None
+    assert not gone[beside.pixel[1], beside.pixel[0]]
+
+
 def test_a_ray_of_the_viewer_means_the_same_points_in_the_world() -> None:
     scene = synthetic_scene(2)
     placement = place(scene.frames).rescaled(3.0)

@@ -110,7 +110,11 @@ class Page:
 
     def clouds(self) -> dict[str, Node]:
         """The point clouds, hidden ones as well."""
-        return {name: node for name, node in self.nodes.items() if "point_size" in node.props}
+        return {
+            name: node
+            for name, node in self.nodes.items()
+            if name.startswith(("/points/", "/moments/")) and "point_size" in node.props
+        }
 
     def points(self, frame: int | None = None) -> np.ndarray:
         """``[N,3]``: all points in sight, of one frame or of all, ordered."""
