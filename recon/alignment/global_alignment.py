@@ -7,9 +7,11 @@ The task of DUSt3R's global alignment (Wang et al. 2024, section 3.4), by other 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from recon.alignment.depth_fusion import Witness, fuse
 from recon.alignment.pair_adjustment import ITERATIONS, PairAdjustment
@@ -140,10 +142,16 @@ def fuse_views(task: Task, adjustment: PairAdjustment) -> Iterator[tuple[np.ndar
     """Depth and confidence ``[H,W]`` of one view after the other."""
     stances, focal = adjustment.stances(), adjustment.world().focal
     side = {2 * member + which: 2 * place + which for place, member in enumerate(task.members) for which in (0, 1)}
-    for index, view in enumerate(task.views):
-        witnesses = [Witness(each.points, each.confidence, stances[side[each.side]]) for each in task.store.maps[view]]
+
+    def fused(index: int) -> tuple[np.ndarray, np.ndarray]:
+        view = task.views[index]
+        maps = task.store.maps[view]
+        witnesses = [Witness(each.points, each.confidence, stances[side[each.side]]) for each in maps]
         depth = fuse(witnesses, float(focal[index]), task.principal_point[index])
-        yield depth, task.store.highest[view].cpu().numpy()
+        return depth, task.store.highest[view].cpu().numpy()
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # what is done to a few rows uses one core
+        yield from pool.map(fused, range(len(task.views)))
 
 
 def aligned(

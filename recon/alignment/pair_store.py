@@ -181,7 +181,9 @@ class PairStore:
 
 def _alone(values: Array) -> Array:
     """The same, without the rest of the batch that it is a part of."""
-    return values.clone() if isinstance(values, torch.Tensor) else values
+    if isinstance(values, torch.Tensor) and values.untyped_storage().nbytes() > values.nbytes:
+        return values.clone()
+    return values
 
 
 def _worth(confidence: np.ndarray, known: np.ndarray) -> bool:
