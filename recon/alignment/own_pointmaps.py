@@ -47,6 +47,8 @@ def own_pointmaps(samples: Samples, known: Known) -> OwnPointmaps:
             )
         if not (weights[view].any() and np.isfinite(focal[view])):
             focal[view], depth[view], weights[view] = _resection(samples, view, focal[view])
+    if known.shared_focal:
+        focal[:] = np.median(focal)
     rays = np.concatenate([samples.pixels / focal[:, None, None], np.ones((views, count, 1))], -1)
     return OwnPointmaps(focal, depth[..., None] * rays, weights, log_unit)
 

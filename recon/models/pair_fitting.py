@@ -65,5 +65,5 @@ def kept_halves(width: int, height: int, size: int, square_ok: bool, patch: int)
         return half, half
     half_width, half_height = (2 * middle // patch * patch // 2 for middle in (middle_x, middle_y))
     if width == height and not square_ok:
-        half_height = 3 * half_width // 4
+        half_height = 3 * half_width // 2 // patch * patch // 2
     return half_width, half_height
