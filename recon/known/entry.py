@@ -37,6 +37,11 @@ class Lens:
         """Of intrinsics ``[3,3]``, whose skew is left out."""
         return Lens("PINHOLE", (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]), size)
 
+    @property
+    def is_tall(self) -> bool:
+        """Whether its middle is that of a picture taller than wide; for models of two focal lengths."""
+        return self.params[3] > self.params[2]
+
     def camera(self, size: tuple[int, int]) -> pycolmap.Camera:
         """The camera of a picture of ``size`` (width, height), which may differ by a scale from what the file says.
 

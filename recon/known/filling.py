@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,9 +13,10 @@ from recon import geometry, photo
 from recon.errors import InputError
 from recon.known.entry import Entry, FieldOfView, Lens, Source, Unfit
 from recon.known.placing import pixels_in_original, turned_pose, with_depth, with_lens
-from recon.known.turn import Turn, is_unsure, turn_of
+from recon.known.turn import Turn, is_sure, turn_of, turn_of_lens
 from recon.scene import View
 
+DEPTH_ASPECT = 0.01  # by which that of a depth sensor may differ from the photo's, as in ScanNet
 Candidates = Sequence[tuple[Source, Entry]]
 
 
@@ -63,7 +65,7 @@ def fill(view: View, candidates: Candidates, world: Source | None) -> Filled:
     orientation = photo.orientation(view.path) if still and view.path is not None else 1
     filled = Filled(view)
     lens, turn = _fill_lens(filled, candidates, orientation)
-    _fill_pose(filled, candidates, world, view, orientation)
+    _fill_pose(filled, candidates, world, view, orientation, turn)
     _fill_depth(filled, candidates, view, orientation, partial(pixels_in_original, view, filled.view, lens, turn))
     return filled
 
@@ -73,7 +75,7 @@ def _fill_lens(filled: Filled, candidates: Candidates, orientation: int) -> tupl
         if entry.lens is None:
             continue
         try:
-            turn = turn_of(entry.lens.size, filled.view, orientation, "its intrinsics are")
+            turn = turn_of_lens(entry.lens, filled.view, orientation)
             new = with_lens(filled.view, entry.lens, turn)
         except Unfit as unfit:
             filled.problems.append(str(unfit))
@@ -82,25 +84,25 @@ def _fill_lens(filled: Filled, candidates: Candidates, orientation: int) -> tupl
             filled.undistorted = entry.lens.model
         filled.view, filled.intrinsics = new, source
         return entry.lens, turn
-    return None, turn_of(None, filled.view, orientation, "")
+    return None, turn_of_lens(None, filled.view, orientation)
 
 
-def _fill_pose(filled: Filled, candidates: Candidates, world: Source | None, given: View, orientation: int) -> None:
+def _fill_pose(
+    filled: Filled, candidates: Candidates, world: Source | None, given: View, orientation: int, turn: Turn
+) -> None:
+    """The pose, of the photo turned as its own lens is, or else as the one that was taken."""
     for source, entry in candidates:
         if source is not world or entry.world_from_camera is None:
             continue
-        size = None if entry.lens is None else entry.lens.size
-        try:
-            turn = turn_of(size, given, orientation, "")
-        except Unfit:  # of the lens, and told there
-            size, turn = None, turn_of(None, given, orientation, "")
+        with suppress(Unfit):  # of the lens, and told there
+            turn = turn if entry.lens is None else turn_of_lens(entry.lens, given, orientation)
         try:
             pose = turned_pose(entry.world_from_camera, turn)
         except Unfit as unfit:
             filled.problems.append(str(unfit))
             continue
         filled.view = replace(filled.view, world_from_camera=pose)
-        filled.pose, filled.unsure = source, is_unsure(size, given, orientation)
+        filled.pose, filled.unsure = source, not is_sure(turn, given, orientation)
         return
 
 
@@ -113,7 +115,8 @@ def _fill_depth(
         try:
             depth, taken = entry.depth.load()
             height, width = depth.shape
-            turn = turn_of((width, height), given, orientation, f"its depth in '{entry.depth.name}' is")
+            what = f"its depth in '{entry.depth.name}' is"
+            turn = turn_of((width, height), given, orientation, what, DEPTH_ASPECT)
         except InputError as error:
             filled.sentences.append(str(error))
             continue

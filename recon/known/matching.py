@@ -25,7 +25,7 @@ def match(source: Source, views: Sequence[View], notes: list[str]) -> dict[int, 
         return _by_time(source, views, notes) or _in_order(source, views, notes)
     if source.matched_by == "order":
         return _in_order(source, views, notes)
-    matched = _by_name(source, views, notes)
+    matched = _by_name(source, views, notes) or _by_time(source, views, notes)
     if not matched and source.matched_by == "likeness":
         matched = _by_likeness(source, views, notes) or _in_order(source, views, notes)
     used = {id(entry) for entry in matched.values()}
@@ -44,7 +44,8 @@ def _parts(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in PICTURES else path.name
     folders = [part.casefold() for part in reversed(path.parts[:-1])]
-    return re.sub(r"[^\w.()+-]+", "_", stem).strip("._").casefold(), *folders
+    stem = re.sub(r"[^\w.()+-]+", "_", stem).strip("._").casefold()
+    return (stem.lstrip("0") or "0" if stem.isdecimal() else stem), *folders
 
 
 def _view_parts(view: View) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ def _cores(stems: list[str]) -> list[str]:
         flipped = sorted(stem[::-1] for stem in plain)
         suffix = re.sub(r"\d+$", "", flipped[0][: _common(flipped[0], flipped[-1])])
         plain = [stem[len(prefix) : len(stem) - len(suffix)] or stem for stem in plain]
-    return [str(int(stem)) if stem.isdecimal() else stem for stem in plain]
+    return [stem.lstrip("0") or "0" if stem.isdecimal() else stem for stem in plain]
 
 
 def _common(one: str, other: str) -> int:

@@ -49,10 +49,19 @@ def _entry(bundle: Bundle, folder: PurePosixPath, metadata: dict[str, Any], inde
         world_from_camera = geometry.rigid(rotation, placed[0, 4:]) @ CV_FROM_GL
     return Entry(
         f"{index}.jpg",
+        time=_time(metadata, index),
         lens=_lens(metadata, index),
         world_from_camera=world_from_camera,
         depth=_depth(bundle, folder, _size(metadata, "dw", "dh"), index),
     )
+
+
+def _time(metadata: dict[str, Any], index: int) -> float | None:
+    """Seconds from the start of the recording."""
+    times, rate = metadata.get("frameTimestamps"), matrix(metadata.get("fps"), 1, 1)
+    if isinstance(times, list) and index < len(times) and (time := matrix(times[index], 1, 1)) is not None:
+        return float(time[0, 0])
+    return index / float(rate[0, 0]) if rate is not None and rate[0, 0] > 0 else None
 
 
 def _size(metadata: dict[str, Any], width: str, height: str) -> tuple[int, int] | None:

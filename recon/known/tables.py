@@ -1,8 +1,9 @@
 """Tables of numbers: intrinsics, trajectories of TUM and KITTI, and comma-separated ones that name their columns.
 
-What a table is, its shape tells: 3 rows of 3 are one matrix of intrinsics for all photos; rows of 8 are times,
-positions and quaternions xyzw (TUM RGB-D); rows of 12 are 3x4 matrices (KITTI), of 16 are 4x4, all from camera to world
-in OpenCV axes; where rows of 7, 12 or 16 begin with a word, it names the photo. A first line of words names columns:
+What a table is, its shape tells: 3x3, or a row of fx, fy, cx, cy, is one camera for all photos; 4x4 the same, or the
+pose of the photo that the file is named after (ScanNet, 7-Scenes); rows of 8 are times, positions and quaternions xyzw
+(TUM RGB-D); rows of 12 are 3x4 matrices (KITTI), of 16 are 4x4, all from camera to world in OpenCV axes; where rows of
+7, 12 or 16 begin with a word, it names the photo. A first line of words names columns:
 ``name, time, fx, fy, cx, cy, width, height, x, y, z, qx, qy, qz, qw`` (Stray Scanner's odometry.csv has some of them).
 """
 
@@ -24,16 +25,18 @@ ALIASES = {
     "timestamp": "time", "w": "width", "h": "height", "fl_x": "fx", "fl_y": "fy",
     "tx": "x", "ty": "y", "tz": "z",
 }  # fmt: skip
+SINGLE = "pose"
+LARGEST_OF_POSE = 1000.0  # determinants above are of intrinsics, focal length squared
 LENS = ("fx", "fy", "cx", "cy")
 PLACE = ("x", "y", "z", "qx", "qy", "qz", "qw")
 
 
 def read(bundle: Bundle, notes: list[str]) -> list[Source]:
-    """A source for each table that is one of those; other text in a folder is none of ours."""
-    sources = []
+    """A source for each table, and one for each folder of files of a pose each; other text is none of ours."""
+    sources, folders = list[Source](), dict[PurePosixPath, Source]()
     for name in bundle.names(*SUFFIXES):
         try:
-            source = _source(bundle.called(name), bundle.text(name))
+            source = _source(bundle.called(name), name, bundle.text(name))
             if source is None and not bundle.title:
                 raise InputError(
                     f"'{name}' is no table of cameras: give 3 rows of 3 numbers, rows of 8 (time, position, "
@@ -42,13 +45,19 @@ def read(bundle: Bundle, notes: list[str]) -> list[Source]:
         except InputError as error:
             notes.append(str(error))
             source = None
-        if source is not None:
-            bundle.take(name)
+        if source is None:
+            continue
+        bundle.take(name)
+        if source.kind != SINGLE:
             sources.append(source)
-    return sources
+        elif not PurePosixPath(name).name.startswith("extrinsic"):  # in ScanNet, from one camera to another
+            folder = PurePosixPath(name).parent if bundle.title else PurePosixPath()
+            together = folders.setdefault(folder, Source(bundle.title or "files", "poses", matched_by="likeness"))
+            together.entries += source.entries
+    return [*sources, *folders.values()]
 
 
-def _source(title: str, text: str) -> Source | None:
+def _source(title: str, name: str, text: str) -> Source | None:
     lines = [line.strip() for line in text.splitlines()]
     rows = [_fields(line) for line in lines if line and not line.startswith(("#", "//"))]
     if not rows:
@@ -60,7 +69,8 @@ def _source(title: str, text: str) -> Source | None:
     lengths = {len(row) for row in numbers}
     if len(lengths) != 1 or any(value is None for row in numbers for value in row):
         return None
-    return _by_shape(title, names, np.array(numbers, np.float64))
+    table = np.array(numbers, np.float64)
+    return _of_matrix(title, name, table) or _by_shape(title, names, table)
 
 
 def _fields(line: str) -> list[str]:
@@ -81,9 +91,23 @@ def _header(fields: list[str]) -> list[str]:
     return names if set(LENS[:1]) & set(names) or set(PLACE) <= set(names) else []
 
 
+def _of_matrix(title: str, name: str, table: np.ndarray) -> Source | None:
+    """A file of one matrix: intrinsics of all photos, or the pose of the photo that the file is named after."""
+    if table.shape not in ((3, 3), (4, 4)):
+        return None
+    lost = len(table) == 4 and not np.isfinite(table).all()  # as ScanNet writes that there is no pose
+    if not lost and not np.array_equal(table[-1], np.eye(len(table))[-1]):
+        return None
+    if lost or (len(table) == 4 and abs(np.linalg.det(table[:3, :3])) < LARGEST_OF_POSE):
+        return Source(title, SINGLE, [Entry(name.removesuffix(PurePosixPath(name).suffix), world_from_camera=table)])
+    of_depth = "depth" in PurePosixPath(name).name  # ScanNet's depth has another camera; it is told in the colour's too
+    return None if of_depth else Source(title, "intrinsics", [Entry(lens=Lens.pinhole(table))], "any")
+
+
 def _by_shape(title: str, names: list[str], table: np.ndarray) -> Source | None:
-    if table.shape == (3, 3) and not names and table[2, 2] == 1:
-        return Source(title, "intrinsics", [Entry(lens=Lens.pinhole(table))], "any")
+    if table.shape == (1, 4) and not names:
+        ((focal_x, focal_y, x, y),) = table.tolist()
+        return Source(title, "intrinsics", [Entry(lens=Lens("PINHOLE", (focal_x, focal_y, x, y)))], "any")
     if table.shape[1] == 8 and not names:
         entries = [Entry(time=row[0], world_from_camera=_pose(row[1:])) for row in table]
         return Source(title, "TUM trajectory", entries, "time")

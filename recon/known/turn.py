@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon import photo
-from recon.known.entry import Unfit
+from recon.known.entry import FieldOfView, Lens, Unfit
 from recon.scene import View
 
 
@@ -40,23 +40,24 @@ class Turn:
         return rotation
 
 
-def turn_of(size: tuple[int, int] | None, view: View, orientation: int, what: str) -> Turn:
+def turn_of(size: tuple[int, int], view: View, orientation: int, what: str, tolerance: float = 0.0) -> Turn:
     """The turn for something of ``size`` (width, height), which may be of another scale than the photo.
 
     Args:
-        size: None where the file does not say: then it is of the photo as it is stored.
+        size: of the picture that the file speaks of.
         view: whose photo it is.
         orientation: EXIF's, of the photo.
         what: for a sentence: "its intrinsics are".
+        tolerance: by how large a share the aspects may differ, beyond the rounding of sides to whole pixels.
 
     Raises:
         Unfit: the photo has another aspect, both ways.
     """
     upright = view.original_size
     stored = upright if orientation < 5 else upright[::-1]
-    if size is None or _same_aspect(size, stored):
+    if _same_aspect(size, stored, tolerance):
         return Turn(orientation, stored)
-    if _same_aspect(size, upright):
+    if _same_aspect(size, upright, tolerance):
         return Turn(1, upright)
     raise Unfit(
         f"has {stored[0]}x{stored[1]} pixels, and {what} for {size[0]}x{size[1]}, which is another shape: "
@@ -64,14 +65,27 @@ def turn_of(size: tuple[int, int] | None, view: View, orientation: int, what: st
     )
 
 
-def is_unsure(size: tuple[int, int] | None, view: View, orientation: int) -> bool:
-    """Whether `turn_of` had to assume that the file speaks of the photo as it is stored."""
+def turn_of_lens(lens: Lens | FieldOfView | None, view: View, orientation: int) -> Turn:
+    """The turn for a lens, or for a pose of which no lens is known.
+
+    Where no size is told it is of the photo as it is stored, unless the lens's middle is that of the upright one.
+
+    Raises:
+        Unfit: see `turn_of`.
+    """
+    if lens is not None and lens.size is not None:
+        return turn_of(lens.size, view, orientation, "its intrinsics are")
     upright = view.original_size
-    stored = upright if orientation < 5 else upright[::-1]
-    return orientation != 1 and (size is None or (_same_aspect(size, stored) and _same_aspect(size, upright)))
+    if isinstance(lens, Lens) and orientation >= 5 and lens.is_tall == (upright[1] > upright[0]):
+        return Turn(1, upright)
+    return Turn(orientation, upright if orientation < 5 else upright[::-1])
 
 
-def _same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """But for rounding the smaller one's sides to whole pixels."""
+def is_sure(turn: Turn, view: View, orientation: int) -> bool:
+    """Whether a turn is the only one that there is, or the size told which."""
+    return orientation == 1 or turn.orientation == 1 or turn.size != view.original_size
+
+
+def _same_aspect(one: tuple[int, int], other: tuple[int, int], tolerance: float) -> bool:
     (a, b), (c, d) = one, other
-    return min(one) > 0 and abs(a * d / (b * c) - 1) <= 1.5 / min(a, b, c, d)
+    return min(one) > 0 and abs(a * d / (b * c) - 1) <= max(tolerance, 1.5 / min(a, b, c, d))

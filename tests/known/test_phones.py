@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -129,3 +130,11 @@ def test_a_damaged_recording_is_told_in_one_sentence(photos, tmp_path, metadata)
     with pytest.raises(InputError) as told:
         attach(photos[1], [tmp_path / "scan.r3d"])
     assert str(told.value).count(". ") == 0
+
+
+def test_frames_of_a_recordings_video_are_found_by_time(photos, tmp_path):
+    scene, views = photos
+    (tmp_path / "metadata.json").write_text(json.dumps({**record3d(scene, True), "fps": 2}))
+    clip = [replace(view, name=f"scan.mp4 at {i}", time=i / 2) for i, view in enumerate(views)]
+    known = attach(clip, [tmp_path])
+    assert all(misplaced(view, frame) < 0.02 for view, frame in zip(known.views, scene.frames, strict=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recon
 from recon import InputError, geometry
 from recon.known import attach
 from recon.scene import Scene
@@ -123,3 +124,46 @@ def test_text_beside_what_is_known_is_left_alone(photos, tmp_path):
     k_file(scene, tmp_path)
     written(tmp_path, "readme.txt", ["Taken on a Sunday, with the old phone."])
     assert attach(views, [tmp_path]).notes == []
+
+
+def test_a_folder_as_scannet_has_it(tmp_path):
+    scene, _ = photographed(tmp_path / "photos")
+    (tmp_path / "scan" / "pose").mkdir(parents=True)
+    (tmp_path / "scan" / "intrinsic").mkdir()
+    matrix = np.eye(4)
+    matrix[:3, :3] = scene.frames[0].camera.intrinsics
+    for name in ("intrinsic_color", "intrinsic_depth", "extrinsic_color", "extrinsic_depth"):
+        rows = matrix if name == "intrinsic_color" else 0.5 * matrix if name == "intrinsic_depth" else np.eye(4)
+        rows[3, 3] = 1
+        np.savetxt(tmp_path / "scan" / "intrinsic" / f"{name}.txt", rows)
+    for index, frame in enumerate(scene.frames):
+        frame.path.rename(tmp_path / "photos" / f"{index:06d}.jpg")
+        pose = frame.camera.world_from_camera if index != 1 else np.full((4, 4), -np.inf)
+        np.savetxt(tmp_path / "scan" / "pose" / f"{index}.txt", pose)
+    known = attach(recon.read(tmp_path / "photos").views, [tmp_path / "scan"])
+    assert misplaced(known.views[2], scene.frames[2]) < 0.02
+    assert known.views[1].world_from_camera is None
+    assert any("'000001.jpg'" in note and "not finite" in note for note in known.notes)
+
+
+def test_a_pose_in_a_file_each_beside_one_line_of_intrinsics(photos, tmp_path):
+    scene, views = photos
+    k = scene.frames[0].camera.intrinsics
+    calibration = written(tmp_path, "calib.txt", [f"{k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]}"])
+    poses = []
+    for frame in scene.frames:
+        poses.append(tmp_path / f"{Path(frame.name).stem}.pose.txt")
+        np.savetxt(poses[-1], frame.camera.world_from_camera)
+    known = attach(views, [*poses, calibration])
+    assert all(misplaced(view, frame) < 0.02 for view, frame in zip(known.views, scene.frames, strict=True))
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_a_matrix_of_the_upright_photo_is_seen_by_its_middle(tmp_path, orientation):
+    scene, views = photographed(tmp_path / "photos", 1, orientation)
+    known = attach(views, [k_file(scene, tmp_path)])
+    np.testing.assert_allclose(known.views[0].intrinsics, scene.frames[0].camera.intrinsics, rtol=1e-5)
+    stored = written(tmp_path, "K.txt", [f"{scene.frames[0].camera.intrinsics[0, 0]} 0 36", "0 100 48", "0 0 1"])
+    known = attach(views, [stored])
+    assert known.views[0].intrinsics[:2, 2].tolist() == [48, 36]
+    assert known.views[0].intrinsics[0, 0] == pytest.approx(100)
