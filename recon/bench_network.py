@@ -9,23 +9,20 @@ import math
 import statistics
 import time
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from recon import bench, checkpoint, hub
+from recon.bench_kinds import KINDS, Kind
 from recon.errors import InputError
 from recon.models import card_of, device_of, memory
 from recon.models.planning import CHUNKS
-from recon.networks.vggt import VGGT, Prediction, read_configuration
-from recon.networks.vggt_acceleration import accelerate
 
-MODELS = ("vggt", "vggt-commercial")
-OUTPUTS = ("pose", "depth", "depth confidence", "points", "points confidence")
 YARDSTICK = 20  # frames up to which float32 is run too
 WARMING = 2  # calls before those timed: the first compiles kernels, the second records the launches of short runs
 LONG = 20.0  # seconds of a call after which no further one is made: what is done once fades beside it
@@ -36,7 +33,7 @@ class Request:
     """What to measure.
 
     Attributes:
-        model: one of `MODELS`.
+        model: one of `KINDS`.
         height: of the pictures, in pixels.
         width: of the pictures, in pixels.
         device: a torch device, or None.
@@ -96,7 +93,7 @@ def measure_network(request: Request, counts: Sequence[int]) -> Generator[Result
         InputError: no network is measured alone for this model, weights that cannot be read, a size that the network
             cannot take, or one that memory does not suffice for.
     """
-    if request.model not in MODELS:
+    if request.model not in KINDS:
         raise InputError(f"The network of '{request.model}' is not measured alone; leave --size out.")
     for count in counts:
         yield bench.apart(f"over {count} pictures", run, request, count)
@@ -109,19 +106,24 @@ def run(request: Request, count: int) -> Result:
         InputError: see `measure_network`.
     """
     device = device_of(request.device)
-    path = request.weights or hub.cached(card_of(request.model))
+    kind, path = KINDS[request.model], request.weights or hub.cached(card_of(request.model))
     chunk = CHUNKS.get(device.type, CHUNKS["cpu"])[0]
     try:
         pictures = stand_in_pictures(count, request.height, request.width, device)
-        network = load(path, device)
+        network = load(kind, path, device)
+
+        def look() -> dict[str, Tensor]:
+            return kind.outputs(network(pictures, chunk=chunk))
+
         exact: dict[str, Tensor] = {}
         if device.type == "cuda" and count <= YARDSTICK:
-            exact = yardstick(network.to(device), pictures, chunk)
-        network = accelerate(network, device)
+            network = network.to(device)
+            exact = yardstick(look)
+        network = kind.accelerate(network, device)
         memory.release(device)
         with torch.inference_mode():
-            measured = measure(lambda: network(pictures, chunk=chunk), request.repeat, device)
-            deviation = deviations(network(pictures, chunk=chunk), exact) if exact else {}
+            measured = measure(look, request.repeat, device)
+            deviation = deviations(look(), exact) if exact else {}
     except Exception as error:
         if not memory.is_refusal(error):
             raise
@@ -129,15 +131,16 @@ def run(request: Request, count: int) -> Result:
     return Result(count, measured, path is None, bench.device_in_words(request.device), deviation)
 
 
-def load(path: Path | None, device: torch.device) -> VGGT:
+def load(kind: Kind, path: Path | None, device: torch.device) -> nn.Module:
     """The network in float32 with the weights of a checkpoint, on the CPU; or with stand-ins, on ``device``."""
-    configuration = read_configuration({} if path is None else checkpoint.read_json_beside(path))
+    state = {} if path is None else kind.own_names(checkpoint.read_state(path))
+    configuration = kind.published if path is None else kind.read(checkpoint.read_json_beside(path), state)
     with torch.device("meta"):
-        network = VGGT(configuration)
+        network = kind.network(configuration)
     if path is None:
         fill_in(network.to_empty(device=device))
     else:
-        checkpoint.fill(network, checkpoint.read_state(path), path.name)
+        checkpoint.fill(network, state, path.name)
     return network.eval().requires_grad_(False)
 
 
@@ -168,13 +171,13 @@ def measure(function: Callable[[], object], repeat: int, device: torch.device) -
 # --- deviation from float32 ------------------------------------------------------------------------------------------
 
 
-def yardstick(network: VGGT, pictures: Tensor, chunk: int) -> dict[str, Tensor]:
-    """What the network says in float32, its products in float32 too, brought to the CPU; none if memory is refused."""
+def yardstick(look: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What a network says, its products in float32 too, brought to the CPU; nothing if memory is refused."""
     products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
         with torch.inference_mode():
-            return {name: value.cpu() for name, value in by_name(network(pictures, chunk=chunk)).items()}
+            return {name: value.cpu() for name, value in look().items()}
     except Exception as error:
         if not memory.is_refusal(error):
             raise
@@ -183,21 +186,9 @@ def yardstick(network: VGGT, pictures: Tensor, chunk: int) -> dict[str, Tensor]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
-def by_name(prediction: Prediction) -> dict[str, Tensor]:
-    """The outputs of `OUTPUTS` that there are; the pose is that of the last iteration."""
-    values = (
-        prediction.cameras[-1] if prediction.cameras else None,
-        prediction.depth,
-        prediction.depth_confidence,
-        prediction.points,
-        prediction.points_confidence,
-    )
-    return {name: value for name, value in zip(OUTPUTS, values, strict=True) if value is not None}
-
-
-def deviations(prediction: Prediction, exact: dict[str, Tensor]) -> dict[str, float]:
+def deviations(values: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> dict[str, float]:
     """Relative L2 of each output from the exact one."""
-    return {name: relative(value.cpu(), exact[name]) for name, value in by_name(prediction).items()}
+    return {name: relative(value.cpu(), exact[name]) for name, value in values.items()}
 
 
 def relative(value: Tensor, exact: Tensor) -> float:
@@ -220,7 +211,7 @@ def stand_in_pictures(count: int, height: int, width: int, device: torch.device)
     return pictures[None]
 
 
-def fill_in(network: VGGT, seed: int = 0) -> None:
+def fill_in(network: nn.Module, seed: int = 0) -> None:
     """Give a network weights that keep what flows through it in range: normal numbers, drawn where the weights are.
 
     Those of a key are the same whenever they are drawn on the same kind of device.
@@ -240,26 +231,35 @@ def moments(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
             return 0.25, 0.05  # four iterations add up to fields of view of about 1 radian
         if name.endswith("flow_head.bias"):
             return 0.0, 0.005
+        if name.endswith("pose_head.fc_rot.bias"):
+            return 0.5, 0.05  # of a quaternion
         if last == "gamma":
             return 0.5, 0.1
         return 0.0, 0.5 if len(shape) > 1 else 0.05  # learned tokens and positions; biases
     if len(shape) == 1:
         return 1.0, 0.1  # of a norm
-    inputs = shape[0] if "resize_layers.0." in name or "resize_layers.1." in name else math.prod(shape[1:])
+    inputs = shape[0] if is_transposed(name) else math.prod(shape[1:])
     return 0.0, gain(name) / math.sqrt(inputs)
+
+
+def is_transposed(name: str) -> bool:
+    """Whether a key is of a transposed convolution, each of whose outputs has one input pixel."""
+    layers = ("resize_layers.0.", "resize_layers.1.", "input_process.0.0.1.", "input_process.1.0.1.")
+    return any(layer in name for layer in layers)
 
 
 def gain(name: str) -> float:
     """What a matrix or convolution makes of unit deviation."""
     if name.endswith("flow_head.weight"):
         return 0.02  # points stay about where they are: the tracker turns pixels into phases
-    if name.endswith("output_conv2.2.weight"):
+    if name.endswith(("output_conv2.2.weight", "dense_head.1.conv2.2.weight", "scale_head.output_proj.weight")):
         return 0.2  # exponentials of it are taken
-    if name.endswith("pose_branch.fc2.weight"):
+    if name.endswith(("pose_branch.fc2.weight", "pose_head.fc_rot.weight")):
         return 0.25
-    if "resize_layers.0." in name or "resize_layers.1." in name:
+    if is_transposed(name):
         return 1.2
-    return 1.1 if any(part in name for part in ("projects.", "resize_layers.", "scratch.")) else 0.8
+    dense = ("projects.", "resize_layers.", "scratch.", "input_process.")
+    return 1.1 if any(part in name for part in dense) else 0.8
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def gain(name: str) -> float:
 
 def as_table(request: Request, results: Sequence[Result]) -> str:
     """A Markdown table, one number of pictures a row, with what it is of around it."""
-    outputs = [name for name in OUTPUTS if any(name in result.deviation for result in results)]
+    outputs = list(dict.fromkeys(name for result in results for name in result.deviation))
     names = ["frames", "time", "peak memory", "first calls", *outputs]
     lines = [f"| {' | '.join(names)} |", "| " + " | ".join(["---:"] * len(names)) + " |"]
     for result in results:

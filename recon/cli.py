@@ -191,7 +191,7 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "--size", type=_size, metavar="HEIGHTxWIDTH",
         help="measure the network alone, from pictures of this size on the device to all maps, and its distance from "
-        "float32 (vggt; stand-in weights where none are at hand)",
+        "float32 (vggt, mapanything; stand-in weights where none are at hand)",
     )  # fmt: skip
     _add_model_arguments(command)
     command.set_defaults(run=_bench)

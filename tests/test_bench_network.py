@@ -10,13 +10,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recon import bench_network, cli
-from recon.bench_network import OUTPUTS, Measured, Request, Result
+from recon import CARDS, bench_network, cli
+from recon.bench_kinds import KINDS, vggt_outputs
+from recon.bench_network import Measured, Request, Result
 from recon.networks.vggt import VGGT
 from recon.networks.vggt_acceleration import Accelerated
+from tests.networks import small_mapanything
 from tests.networks.small_vggt import configuration, stand_in_state
 
 CPU = torch.device("cpu")
+OUTPUTS = ["pose", "depth", "depth confidence", "points", "points confidence"]
 
 
 @pytest.fixture
@@ -120,13 +123,14 @@ def test_a_function_that_takes_long_is_called_once(monkeypatch):
 
 def test_deviation_from_float32(network):
     pictures = bench_network.stand_in_pictures(2, 28, 42, CPU)
-    exact = bench_network.yardstick(network, pictures, 1)
-    assert tuple(exact) == OUTPUTS
+    exact = bench_network.yardstick(lambda: vggt_outputs(network(pictures, chunk=1)))
+    assert list(exact) == OUTPUTS
     with torch.inference_mode():
-        same = bench_network.deviations(network(pictures, chunk=2), exact)
-        coarse = bench_network.deviations(Accelerated(copy.deepcopy(network), torch.bfloat16)(pictures), exact)
+        same = bench_network.deviations(vggt_outputs(network(pictures, chunk=2)), exact)
+        coarse = Accelerated(copy.deepcopy(network), torch.bfloat16)(pictures)
+        found = bench_network.deviations(vggt_outputs(coarse), exact)
     assert max(same.values()) < 1e-6
-    assert all(1e-5 < value < 0.1 for value in coarse.values())
+    assert all(1e-5 < value < 0.1 for value in found.values())
 
 
 def test_stand_ins_keep_what_flows_through_a_network_in_range(network):
@@ -135,11 +139,38 @@ def test_stand_ins_keep_what_flows_through_a_network_in_range(network):
     assert 0 <= pictures.min() < 0.2 < 0.8 < pictures.max() <= 1
     assert not torch.equal(pictures[0, 0], pictures[0, 1])
     with torch.inference_mode():
-        outputs = bench_network.by_name(network(pictures))
+        outputs = vggt_outputs(network(pictures))
+    assert_in_range(outputs)
+    assert (outputs["pose"][..., 7:] > 0).all()
+
+
+@pytest.mark.parametrize("version", ["1", "1.1"])
+def test_stand_ins_keep_what_flows_through_mapanything_in_range(version):
+    kind = KINDS["mapanything"]
+    network = kind.network(small_mapanything.configuration(version)).eval()
+    bench_network.fill_in(network)
+    with torch.inference_mode():
+        assert_in_range(kind.outputs(network(bench_network.stand_in_pictures(3, 28, 42, CPU))))
+
+
+def assert_in_range(outputs):
     for name, values in outputs.items():
         assert values.isfinite().all(), name
         assert 0.01 < values.abs().mean() < 100, name
-    assert (outputs["pose"][..., 7:] > 0).all()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_stand_ins_have_the_size_of_the_published_network(name):
+    with torch.device("meta"):
+        network = KINDS[name].network(KINDS[name].published)
+    assert sum(weight.numel() for weight in network.parameters()) == CARDS[name].parameters
+
+
+def test_any_network_of_the_table_is_measured(tmp_path, capsys):
+    checkpoint = str(small_mapanything.write(tmp_path))
+    asked = ["--model", "mapanything", "--weights", checkpoint, "--device", "cpu", "--repeat", "1"]
+    assert cli.main(["bench", *asked, "--frames", "2", "--size", "28x42"]) == 0
+    assert [row[0] for row in rows(capsys.readouterr().out)[2:]] == ["2"]
 
 
 def test_stand_ins_are_the_same_each_time_and_others_for_each_seed(network):
@@ -156,6 +187,6 @@ def test_stand_ins_are_the_same_each_time_and_others_for_each_seed(network):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_close_to_float32_and_counts_weights_as_memory(checkpoint):
     result = bench_network.run(Request("vggt", 56, 70, "cuda", Path(checkpoint), 2), 2)
-    assert set(result.deviation) == set(OUTPUTS)
+    assert list(result.deviation) == OUTPUTS
     assert all(0 < value < 0.1 for value in result.deviation.values())
     assert 0 < result.measured.memory < 1_000_000_000

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recon import bench_network
+from recon.bench_kinds import vggt_outputs
 from recon.networks import acceleration, recording
 from recon.networks.acceleration import FusedBlock
 from recon.networks.vggt import VGGT
@@ -70,7 +71,7 @@ def beyond_float16(network: VGGT) -> VGGT:
 
 
 def distances(prediction, exact) -> dict[str, float]:
-    return bench_network.deviations(prediction, bench_network.by_name(exact))
+    return bench_network.deviations(vggt_outputs(prediction), vggt_outputs(exact))
 
 
 @pytest.mark.parametrize("bounded", [False, True])
@@ -107,9 +108,9 @@ def test_half_precision_is_near(network, images, expected):
     with torch.inference_mode():
         said = accelerated(network, torch.bfloat16, True, torch.float16)(images)
     found = distances(said, expected)
-    assert set(found) == set(bench_network.OUTPUTS)
+    assert set(found) == set(vggt_outputs(expected))
     assert all(1e-6 < distance < 0.02 for distance in found.values()), found
-    assert {values.dtype for values in bench_network.by_name(said).values()} == {torch.float32}
+    assert {values.dtype for values in vggt_outputs(said).values()} == {torch.float32}
 
 
 def test_blocks_are_in_float16_where_it_holds_them(network):
