@@ -107,9 +107,9 @@ def test_resizing_keeps_corners_and_whole_numbers_between_pixels(place):
     assert resized(row, (2, 7))[0, 0, 1].tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
 
 
-@pytest.mark.parametrize("outputs", [1, 2, 4])
-def test_reading_out_is_as_exact_as_the_last_convolution(place, outputs):
-    layers = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, outputs, 1)).to(**place)
+@pytest.mark.parametrize(("hidden", "outputs"), [(24, 1), (24, 2), (24, 4), (128, 6)])
+def test_reading_out_is_as_exact_as_the_last_convolution(place, hidden, outputs):
+    layers = nn.Sequential(nn.Conv2d(16, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, outputs, 1)).to(**place)
     layers[-1].float()
     maps = torch.randn(2, 16, 9, 15, **place)
     said = read_out(maps, layers)
