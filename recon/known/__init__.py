@@ -94,6 +94,8 @@ def attach(
     if paths and not any(each.sources for each in filled):
         raise InputError(_nothing(paths, notes + told))
     _settle_metric(filled, metric, notes)
+    if depth_scale is not None and metric is None and any(each.depth and not each.depth.metric for each in filled):
+        notes.append(f"Depth times {depth_scale:g} was not taken for metres: say that it is in metres if it is.")
     _move_near(filled, notes)
     known = Known([each.view for each in filled], [_row(each) for each in filled], _few(notes + told))
     return _with_exif(known) if exif else known

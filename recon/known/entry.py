@@ -152,6 +152,8 @@ class Source:
 
 def matrix(values: Any, rows: int, columns: int) -> np.ndarray | None:
     """``[rows,columns] float64`` of nested or flat numbers, or None where they are none or not so many."""
+    if values is None or (isinstance(values, list) and None in values):  # which numpy takes for NaN
+        return None
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -14,7 +14,7 @@ import numpy as np
 
 from recon.errors import InputError
 from recon.known.depth import MILLIMETRES, DepthFile
-from recon.known.entry import Entry, FieldOfView, Lens, Source, pose
+from recon.known.entry import Entry, FieldOfView, Lens, Source, matrix, pose
 from recon.known.files import Bundle
 
 CV_FROM_GL = np.diag([1.0, -1, -1, 1])  # its own inverse: y and z of a camera turned about x
@@ -42,6 +42,8 @@ def read(bundle: Bundle, notes: list[str]) -> list[Source]:
         except InputError as error:
             bundle.take(name)
             notes.append(str(error))
+    depths = {entry.depth.path for source in sources.values() for entry in source.entries if entry.depth is not None}
+    bundle.take(*[name for name, path in bundle.files.items() if path in depths])
     return [source for source in sources.values() if source.entries]
 
 
@@ -69,8 +71,8 @@ def _original(document: dict[str, Any], placed: np.ndarray) -> np.ndarray:
 
 
 def _number(values: dict[str, Any], key: str) -> float | None:
-    value = values.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    value = matrix(values.get(key), 1, 1)
+    return None if value is None else float(value[0, 0])
 
 
 def _lens(values: dict[str, Any]) -> Lens | FieldOfView | None:

@@ -153,3 +153,22 @@ def test_frames_of_other_photos(photos, tmp_path):
         frame["file_path"] = frame["file_path"].replace("IMG", "other")
     with pytest.raises(InputError, match=r"other_0.jpg.*not among the photos"):
         attach(views, [written(tmp_path, {**shared(scene), "frames": frames})])
+
+
+def test_depth_that_a_frame_names_is_not_read_twice(photos, tmp_path):
+    scene, views = photos
+    frames = frames_of(scene)
+    for index, (frame, entry) in enumerate(zip(scene.frames, frames, strict=True)):
+        np.save(tmp_path / f"IMG_{index}.npy", frame.depth * 1000)
+        entry["depth_file_path"] = f"IMG_{index}.npy"
+    written(tmp_path, {**shared(scene), "frames": frames})
+    known = attach(views, [tmp_path])
+    assert known.notes == []
+    np.testing.assert_allclose(known.views[0].depth, scene.frames[0].depth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [pytest.param(10**400, id="huge"), -3, 0, None, "wide", [1, 2], float("inf")])
+def test_sizes_that_are_none_are_no_trace(photos, tmp_path, width):
+    scene, views = photos
+    known = attach(views, [written(tmp_path, {**shared(scene), "w": width, "frames": frames_of(scene)})])
+    assert all(view.world_from_camera is not None for view in known.views)
