@@ -23,8 +23,10 @@ from recon.models.base import Card, Model, Options, Plan, Update
 from recon.models.dust3r_plan import is_video, pairs_to_decode, predict_seconds, smaller, suitable
 from recon.models.pair_world import Member, Predicted, build, is_metric, known_of
 from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
+from recon.networks.acceleration import half_precision
 from recon.networks.dust3r import Dust3r as Network
 from recon.networks.dust3r import Pointmaps, Views
+from recon.networks.dust3r_acceleration import accelerate
 from recon.networks.dust3r_checkpoint import read_checkpoint
 from recon.networks.pairwise import batches
 from recon.scene import Scene, View
@@ -50,7 +52,7 @@ class Dust3r(Model):
         with torch.device("meta"):
             network = Network(configuration)
         checkpoint.fill(network, state, weights.name)
-        self.network = network.eval().requires_grad_(False).to(device)
+        self.network = accelerate(network, device)
         self.device = device
         self.card = replace(
             card,
@@ -68,7 +70,10 @@ class Dust3r(Model):
             if model.card.name == card.name and model.device.type == device == "cuda"
         )
         available = memory.available(device)
-        return suitable(card, views, device, options, None if available is None else available + held)
+        plan = suitable(card, views, device, options, None if available is None else available + held)
+        if device == "cuda" and torch.cuda.is_available():
+            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
+        return plan
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""

@@ -1,7 +1,7 @@
 """Networks on a GPU: matrices in half precision, few passes over memory, the fastest exact attention that there is.
 
-What networks share of it; how each puts it together stands in a file of its own (`recon.networks.vggt_acceleration`,
-`recon.networks.mapanything_acceleration`). On the CPU nothing is changed at all.
+What networks share of it; how each puts it together stands in a file of its own (`recon.networks.vggt_acceleration`
+and its like). On the CPU nothing is changed at all.
 """
 
 from __future__ import annotations
@@ -145,27 +145,37 @@ def fits_float16(block: Block) -> bool:
     matrices that read it (Cauchy and Schwarz). An attended value lies between the values, and GELU and SiLU make
     nothing longer, which bounds the rows of the other two matrices.
     """
-
-    def reach(matrix: nn.Linear, norm: nn.LayerNorm) -> Tensor:
-        length = norm.weight.numel() ** 0.5 * (matrix.weight * norm.weight).norm(dim=1)
-        return length + functional.linear(norm.bias, matrix.weight, matrix.bias).abs()
-
-    def then(matrix: nn.Linear, before: Tensor) -> Tensor:
-        return matrix.weight.norm(dim=1) * before.norm() + matrix.bias.abs()
-
     heads, mlp = reach(block.attn.qkv, block.norm1), block.mlp
-    made = [heads, then(block.attn.proj, heads.chunk(3)[2])]
+    made = [heads, reach_then(block.attn.proj, heads.chunk(3)[2])]
     if isinstance(mlp, SwiGlu):
         gate, value = reach(mlp.w12, block.norm2).chunk(2)
-        made += [gate, value, gate * value, then(mlp.w3, gate * value)]
+        made += [gate, value, gate * value, reach_then(mlp.w3, gate * value)]
     else:
         hidden = reach(mlp.fc1, block.norm2)
-        made += [hidden, then(mlp.fc2, hidden)]
-    norms = (block.norm1, block.norm2, block.attn.q_norm, block.attn.k_norm)
-    for norm in norms:
-        if isinstance(norm, nn.LayerNorm):  # turning by rotary positions adds a factor of sqrt(2) at most
-            made.append(norm.weight.numel() ** 0.5 * norm.weight.abs() + norm.bias.abs())
-    return all(part.max().item() < torch.finfo(torch.float16).max / 2 for part in made)
+        made += [hidden, reach_then(mlp.fc2, hidden)]
+    return all_fit(made, (block.norm1, block.norm2, block.attn.q_norm, block.attn.k_norm))
+
+
+def reach(matrix: nn.Linear, norm: nn.LayerNorm) -> Tensor:
+    """What no row of a matrix that reads a norm exceeds."""
+    length = norm.weight.numel() ** 0.5 * (matrix.weight * norm.weight).norm(dim=1)
+    return length + functional.linear(norm.bias, matrix.weight, matrix.bias).abs()
+
+
+def reach_then(matrix: nn.Linear, before: Tensor) -> Tensor:
+    """The same of a matrix that reads what does not exceed ``before``."""
+    return matrix.weight.norm(dim=1) * before.norm() + matrix.bias.abs()
+
+
+def all_fit(made: Iterable[Tensor], norms: Iterable[nn.Module]) -> bool:
+    """Whether float16 holds what does not exceed ``made``, and what those of ``norms`` give that are LayerNorms."""
+    given = [
+        norm.weight.numel() ** 0.5 * norm.weight.abs() + norm.bias.abs()
+        for norm in norms
+        if isinstance(norm, nn.LayerNorm)
+    ]
+    largest = torch.finfo(torch.float16).max / 2  # turning by rotary positions adds a factor of sqrt(2) at most
+    return all(part.max().item() < largest for part in (*made, *given))
 
 
 def finite(*maps: Tensor) -> bool:

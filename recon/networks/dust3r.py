@@ -81,12 +81,13 @@ class Dust3r(PairTrunk):
         self, first: Views, second: Views, progress: Callable[[float], None] | None = None
     ) -> tuple[Pointmaps, Pointmaps]:
         """Both sides of the pairs of B ``first`` and B ``second`` views; ``progress`` as in `decode_tokens`."""
-        head1, head2 = self.downstream_head1, self.downstream_head2
-        one, two = self.decode_tokens(first, second, head1.taps, progress)
-        return (
-            head1(one, first.prepared[0] if first.prepared else head1.prepare(first), first),
-            head2(two, second.prepared[1] if second.prepared else head2.prepare(second), second),
-        )
+        one, two = self.decode_tokens(first, second, self.downstream_head1.taps, progress)
+        return self.read(0, one, first), self.read(1, two, second)
+
+    def read(self, side: int, levels: Sequence[Tensor], views: Views) -> Pointmaps:
+        """What the head of the first (0) or second (1) side makes of what `decode_tokens` gave for ``views``."""
+        head = (self.downstream_head1, self.downstream_head2)[side]
+        return head(levels, views.prepared[side] if views.prepared else head.prepare(views), views)
 
     def decode_pairs(
         self, views: Sequence[Views], pairs: Sequence[tuple[int, int]], batch: int

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.networks.layers.convolution import ResidualUnit
-from recon.networks.layers.fused_maps import convolved, resized
+from recon.networks.layers.fused_maps import convolved, read_out, resized
 
 
 class DptMap(nn.Module):
@@ -62,7 +62,7 @@ class DptMap(nn.Module):
     def prepare(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """What the encoder's tokens ``[N, rows * columns, encoder_width]`` alone decide: the same in every pair."""
         maps = self.scratch.layer1_rn(self.act_postprocess[0](grid(tokens, rows, columns)))
-        return self.scratch.refinenet1.resConfUnit1(maps)
+        return refined(self.scratch.refinenet1.resConfUnit1, maps)
 
     def forward(self, levels: Sequence[Tensor], prepared: Tensor, rows: int, columns: int) -> Tensor:
         """Tokens ``[N, rows * columns, width]`` of three levels of the decoder, and what `prepare` gave, to a map.
@@ -70,8 +70,11 @@ class DptMap(nn.Module):
         Returns:
             ``[N, output, 16 * rows, 16 * columns]``.
         """
-        maps = doubled(self.head[0](self.fuse(levels, prepared, rows, columns)))
-        return self.head[4](self.head[3](self.head[2](maps)))
+        before, after = self.head[0], self.head[2:]
+        assert isinstance(before, nn.Conv2d)
+        assert isinstance(after, nn.Sequential)
+        maps = functional.conv2d(self.fuse(levels, prepared, rows, columns), before.weight, padding=1)
+        return read_out(doubled(maps, before.bias), after)
 
     def fuse(self, levels: Sequence[Tensor], prepared: Tensor, rows: int, columns: int) -> Tensor:
         """As `forward`, without its last convolutions: ``[N, features, 8 * rows, 8 * columns]``."""
