@@ -176,7 +176,7 @@ def card(card: Card, here: bool) -> str:
 
 
 def _whereabouts(card: Card, here: bool) -> str:
-    if card.repository is None:
+    if card.shipped:
         return "comes with the app"
     return "on this machine already" if here else f"{gigabytes(card.download)} to download once"
 
@@ -204,6 +204,7 @@ def agreement(card: Card) -> str:
 
 def terms(card: Card, host: str, folder: str) -> str:
     """What a visitor agrees to who has weights downloaded: how much, from where to where, under which licence."""
+    host = card.source if card.direct else host
     return (
         f'<div class="terms"><b>{gigabytes(card.download)}</b> come once from {escape(host)} to this machine '
         f"({escape(folder)}), under {licence(card)}.</div>"

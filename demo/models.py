@@ -56,11 +56,11 @@ def use_local(weights: Mapping[str, Path]) -> None:
 
 def here(card: Card) -> bool:
     """Whether the weights are on this machine, so that nothing need be downloaded; asks no other machine."""
-    return card.repository is None or _on_disk(card) is not None
+    return card.shipped or _on_disk(card) is not None
 
 
 def _on_disk(card: Card) -> Path | None:
-    if card.name in _local or card.repository is None:
+    if card.name in _local or card.shipped:
         return _local.get(card.name)
     from recon import hub  # here, since visitors of a shipped model never need it
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from recon.errors import InputError
 
 NESTED = ("model", "state_dict")  # where training loops put the weights, beside an optimizer and the like
+PARTS = ("encoder", "decoder")  # of a network whose parts' weights they put each by itself
 NAMED = 3  # keys that a complaint names
 
 
@@ -42,7 +43,8 @@ class Stranger:
 def read_state(path: Path, strangers: bool = False) -> dict[str, Tensor]:
     """The tensors of a checkpoint by their keys, on the CPU, mapped from the file.
 
-    Both containers are read: safetensors, and what ``torch.save`` writes, flat or nested under a key of `NESTED`.
+    Both containers are read: safetensors, and what ``torch.save`` writes, flat or nested under a key of `NESTED`, or
+    under all of `PARTS`, whose names then begin the keys.
 
     Args:
         path: of the checkpoint.
@@ -95,12 +97,11 @@ def _read_pickle(path: Path, strangers: bool) -> tuple[dict[str, Tensor], dict[s
     except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path) from error
     arguments: dict[str, Any] = {}
-    for key in NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            if isinstance(namespace := content.get("args"), Namespace):
-                arguments = dict(vars(namespace))
-            content = content[key]
-            break
+    if isinstance(content, Mapping):
+        nested = _nested(content)
+        if nested is not content and isinstance(namespace := content.get("args"), Namespace):
+            arguments = dict(vars(namespace))
+        content = nested
     if not isinstance(content, Mapping) or not content:
         raise _stranger(path)
     state = {}
@@ -116,6 +117,17 @@ def _stand_ins(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any]
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     parts = [name.rpartition(".") for name in names]
     return [type(name, (Stranger,), {"__module__": module, "__qualname__": name}) for module, _, name in parts]
+
+
+def _nested(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The weights in what a training loop saved, or that itself."""
+    for key in NESTED:
+        if isinstance(content.get(key), Mapping):
+            return content[key]
+    parts = {part: content[part] for part in PARTS if isinstance(content.get(part), Mapping)}
+    if len(parts) == len(PARTS):
+        return {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
+    return content
 
 
 def _damaged(path: Path) -> InputError:

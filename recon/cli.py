@@ -242,15 +242,37 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
         "--mask", action=argparse.BooleanOptionalAction, default=True,
         help="leave out what the network calls ambiguous, and torn edges (default)",
     )  # fmt: skip
+    command.add_argument(
+        "--order", choices=["auto", "photos", "video"], default="auto",
+        help="for a network with a memory: photos in any order, or the frames of a video in theirs (auto)",
+    )  # fmt: skip
+    command.add_argument(
+        "--keyframes", type=_positive, metavar="N", help="its memory holds at most N views (default: what fits, or 50)"
+    )
+    command.add_argument(
+        "--forget", choices=["oldest", "crowded"], default="oldest",
+        help="of a video's keyframes, which leaves for a new one: the oldest, or one that is near another (oldest)",
+    )  # fmt: skip
+    command.add_argument(
+        "--window", type=int, default=0, metavar="N", help="of a video, remember the last N frames too (0)"
+    )
+    command.add_argument(
+        "--rounds", type=int, default=0, metavar="N", help="go through the views N times more, which closes loops (0)"
+    )
+    command.add_argument(
+        "--rerender", action="store_true", help="place all frames of a video anew at the end, by the whole memory"
+    )
 
 
 def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
     options = Options(
         maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine,
         arguments.graph, arguments.shared_focal, arguments.use, arguments.align, arguments.mask,
+        arguments.order, arguments.keyframes, arguments.forget, arguments.window, arguments.rounds, arguments.rerender,
     )  # fmt: skip
     card, plain = card_of(arguments.model), Options()
-    for name in ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask"):
+    own = ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask")
+    for name in (*own, "order", "keyframes", "forget", "window", "rounds", "rerender"):
         if getattr(options, name) != getattr(plain, name) and name not in card.choices:
             flag = name.replace("_", "-")
             raise InputError(f"{card.title} knows no --{flag}: leave it out, or choose another model.")
@@ -370,8 +392,8 @@ def _announce(card: Card) -> None:
     """Tell whose weights are about to be downloaded, and under which licence."""
     from recon import hub  # here, since most runs need no network
 
-    if card.repository is not None and hub.cached(card) is None:
-        print(f"Note: {card.repository} is under {_licence(card)}, {card.licence_url}", file=sys.stderr)
+    if not card.shipped and hub.cached(card) is None:
+        print(f"Note: {card.source} is under {_licence(card)}, {card.licence_url}", file=sys.stderr)
 
 
 def _licence(card: Card) -> str:
@@ -389,10 +411,10 @@ def _show_download_on(bar: ProgressBar) -> Callable[[float, str], None]:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    rows = [("NAME", "GIVES", "SIZE", "WEIGHTS", "LICENCE OF THE WEIGHTS", "REPOSITORY")]
+    rows = [("NAME", "GIVES", "SIZE", "WEIGHTS", "LICENCE OF THE WEIGHTS", "SOURCE")]
     for card in CARDS.values():
         size = f"{card.parameters / 1e6:,.0f} M"
-        rows.append((card.name, ", ".join(card.gives), size, _weights(card), _licence(card), card.repository or ""))
+        rows.append((card.name, ", ".join(card.gives), size, _weights(card), _licence(card), card.source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -402,7 +424,7 @@ def _models(arguments: argparse.Namespace) -> int:
 def _weights(card: Card) -> str:
     from recon import hub  # here, since most runs need no network
 
-    if card.repository is None:
+    if card.shipped:
         return "shipped"
     if hub.cached(card) is not None:
         return "here"

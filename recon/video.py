@@ -23,6 +23,7 @@ REACH = 0.15  # seconds to both sides of a sample time in which the sharpest fra
 PATIENCE = 100  # frames in a row that may fail before the video counts as ended: damaged packets fail one by one
 SEEK = 4.0  # seconds without a sample that are skipped by a seek; decoding through shorter gaps is as quick, and surer
 
+UNOPENED = "is a video that cannot be opened: it is cut off, damaged, or has no picture"
 NO_FRAMES = "is a video without frames that can be decoded: record or copy it again"
 
 # FFmpeg and OpenCV would report every flaw of a damaged file on the user's terminal.
@@ -70,12 +71,11 @@ def probe(path: Path) -> Clip:
     name = shown_name(path)
     with _opened(path) as capture:
         if not capture.isOpened():
-            raise Unreadable(name, "is a video that cannot be opened: it is cut off, damaged, or has no picture")
+            raise Unreadable(name, UNOPENED)
         if not _grab(capture):
             raise Unreadable(name, NO_FRAMES)
         check_size(name, (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))))
-        count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else 30.0
+        count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), _rate(capture)
         claimed = count / rate if 1 <= count < 1e8 else 0.0  # a recording made for streaming does not say
         pixel_aspect = _pixel_aspect(capture)
         tolerance = max(0.5, 0.03 * claimed)  # sound may outlast the picture
@@ -126,6 +126,45 @@ def sample(clip: Clip, count: int, maximum_side: int, notes: list[str]) -> Itera
         )
 
 
+def frames(path: Path, maximum_side: int = 1600, frames_per_second: float | None = None) -> Iterator[View]:
+    """Yield the frames of a video as they are decoded, in order; nothing is looked at before.
+
+    Args:
+        path: the file.
+        maximum_side: frames are reduced to this many pixels on their long side.
+        frames_per_second: take at most so many; None for all.
+
+    Raises:
+        Unreadable: it cannot be opened, has no frames, or they are outside the limits of `check_size`; or, after the
+            last one, that it breaks off.
+    """
+    name = shown_name(path)
+    last, due = -1.0, 0.0
+    with _opened(path) as capture:
+        if not capture.isOpened():
+            raise Unreadable(name, UNOPENED)
+        check_size(name, (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))))
+        count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), _rate(capture)
+        claimed = count / rate if 1 <= count < 1e8 else 0.0
+        clip = Clip(path, name, claimed, claimed, rate, _pixel_aspect(capture))
+        while _grab(capture):
+            time = _time(capture)
+            if time < due - 0.5 / rate:
+                continue
+            found, frame = capture.retrieve()
+            if not found:
+                continue
+            if frames_per_second is not None:
+                due = (math.floor(time * frames_per_second + 1e-6) + 1) / frames_per_second
+            last = time
+            yield _view(clip, time, frame, maximum_side)
+        ended = _time(capture)
+    if last < 0:
+        raise Unreadable(name, NO_FRAMES)
+    if claimed - max(last, ended) > max(0.5, 0.03 * claimed):  # sound may outlast the picture
+        raise Unreadable(name, f"breaks off after {max(last, ended):.1f} of {claimed:.1f} s")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     # An absolute path cannot be taken for an address or a pattern; OpenCV turns the frames upright by itself.
@@ -144,6 +183,11 @@ def _grab(capture: cv2.VideoCapture) -> bool:
 
 def _time(capture: cv2.VideoCapture) -> float:
     return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+
+def _rate(capture: cv2.VideoCapture) -> float:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if math.isfinite(rate) and 0 < rate <= 1000 else 30.0
 
 
 def _pixel_aspect(capture: cv2.VideoCapture) -> float:

@@ -87,6 +87,7 @@ def test_what_cannot_be_used_ends_in_one_sentence(photos, tmp_path, capsys):
         (["run", photo, "-o", out, "--fps", "much"], "much"),
         (["run", photo, "-o", out, "--refine"], "knows no --refine"),
         (["run", photo, "-o", out, "--use", "depth"], "knows no --use"),
+        (["run", photo, "-o", out, "--keyframes", "9"], "knows no --keyframes"),
         (["run", photo, "-o", out, "--use", "depth,wings"], "'wings'"),
         (["run", photo], "-o"),
         (["run", "-o", out], "PHOTO"),

@@ -14,7 +14,7 @@ def smoothed(
 
     Args:
         centres: in the order of the video.
-        confidence: of each frame: the sure ones stay where they are, those beside sure ones follow these.
+        confidence: of each frame; the surer, the less it moves, and the less its neighbours are drawn to it.
         strength: how far a centre goes at a time, 0 to 1.
         rounds: how often.
     """

@@ -20,10 +20,10 @@ from huggingface_hub.errors import GatedRepoError, HTTPError, OfflineModeIsEnabl
 from huggingface_hub.utils import build_hf_headers, get_token_to_send
 
 from recon.errors import InputError
-from recon.hub import cache
+from recon.hub import cache, direct
 from recon.hub.cache import CONFIGURATION, REVISION, whole, writing
 from recon.hub.helper import Helper
-from recon.hub.report import Progress, Report, Tell
+from recon.hub.report import INSTEAD, Progress, Report, Tell
 from recon.hub.transfer import Remote, download, retry
 from recon.models.base import Card
 
@@ -34,29 +34,38 @@ LIBRARY = "parallax"  # what the Hub is told of who asks
 
 def cached(card: Card) -> Path | None:
     """The checkpoint of ``card`` where all of it is on this machine already, else None; no network is asked."""
+    if card.direct:
+        return direct.cached(card.direct[0])
     return None if card.repository is None else cache.find(card.repository, card.repository_type, card.files)
 
 
+def companions(card: Card) -> list[Path]:
+    """Those files of ``card`` beside its checkpoint that are on this machine; no network is asked."""
+    return [path for file in card.direct[1:] if (path := direct.cached(file)) is not None]
+
+
 def fetch(card: Card, progress: Progress | None = None) -> Path:
-    """The checkpoint of ``card``, from the cache, else from the Hub; its config.json, if any, lies beside it.
+    """The checkpoint of ``card``, from the cache, else from where it is; on the Hub its config.json comes with it.
 
     A download that was stopped or cut goes on from where it was. Whoever asks for a file that somebody else is
     downloading waits for that one.
 
     Args:
-        card: of a model whose weights are on the Hub.
+        card: of a model whose weights are not shipped.
         progress: called with the share done, 0 to 1, and what is being done, several times a second; may raise to stop.
 
     Raises:
         InputError: it cannot be had; the sentence says what to do.
     """
+    if card.direct:
+        return direct.fetch(card, progress)
     if card.repository is None:
         raise InputError(f"The weights of {card.title} are shipped with Parallax; there is nothing to download.")
     found = cached(card)
-    if found is not None and (cache.configuration_known(found) or _offline()):
+    if found is not None and (cache.configuration_known(found) or cache.offline()):
         return found
-    if _offline():
-        raise InputError(f"{card.title} is not on this machine and HF_HUB_OFFLINE is set; unset it, or {_instead()}.")
+    if cache.offline():
+        raise InputError(f"{card.title} is not on this machine and HF_HUB_OFFLINE is set; unset it, or {INSTEAD}.")
     with Helper() as helper:
         source = _Source(card, helper, Report(progress, card.download))
         if found is None:
@@ -91,7 +100,7 @@ class _Source:
                 break
         else:
             files = " nor ".join(self.card.files)
-            raise InputError(f"{self.repository} on {self.endpoint} has no {files}; update Parallax, or {_instead()}.")
+            raise InputError(f"{self.repository} on {self.endpoint} has no {files}; update Parallax, or {INSTEAD}.")
         commit = str(offer.commit_hash)
         self.fetch_configuration(commit)
         path = self.bring(name, offer, self.report.start(offer.size))
@@ -169,11 +178,6 @@ def _endpoint() -> str:
     return endpoint
 
 
-def _offline() -> bool:
-    values = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    return any(value.upper() in constants.ENV_VARS_TRUE_VALUES for value in values)
-
-
 # --- sentences -----------------------------------------------------------------------------------------------------
 
 
@@ -182,15 +186,11 @@ def _explained(card: Card) -> Iterator[None]:
     try:
         yield
     except OfflineModeIsEnabled as error:
-        raise InputError(f"HF_HUB_OFFLINE was set when Parallax started; unset it, or {_instead()}.") from error
+        raise InputError(f"HF_HUB_OFFLINE was set when Parallax started; unset it, or {INSTEAD}.") from error
     except (NotADirectoryError, PermissionError) as error:  # huggingface_hub looks for a token beside the cache
         raise InputError(f"'{error.filename}' cannot be read; set HF_HOME to a folder that can.") from error
     except HTTPError as error:
         raise InputError(_sentence(card, error)) from error
-
-
-def _instead() -> str:
-    return "start with --weights and a file that you have"
 
 
 def _sentence(card: Card, error: HTTPError) -> str:
@@ -200,31 +200,31 @@ def _sentence(card: Card, error: HTTPError) -> str:
     if response is None:
         return (
             f"{endpoint} cannot be reached and {card.title} is not on this machine yet ({type(error).__name__}): "
-            f"check the connection and the proxy and try again, or {_instead()}."
+            f"check the connection and the proxy and try again, or {INSTEAD}."
         )
     status, token = response.status_code, get_token_to_send(None) is not None
     if status == 401 and token:
         return (
             f"{endpoint} does not know your token: make a new one at https://huggingface.co/settings/tokens, then run "
-            f"`hf auth login` or set HF_TOKEN, or {_instead()}."
+            f"`hf auth login` or set HF_TOKEN, or {INSTEAD}."
         )
     if (card.gated or isinstance(error, GatedRepoError)) and status in (401, 403, 404):
         if not token:
             return (
                 f"{card.title} is given to those who ask: request it at {card.licence_url}, then run `hf auth login` "
-                f"or set HF_TOKEN to a token of yours, or {_instead()}."
+                f"or set HF_TOKEN to a token of yours, or {INSTEAD}."
             )
         return (
             f"Your token may not read {card.repository}: request access at {card.licence_url} and wait for the answer "
-            f"(a fine-grained token must be allowed to read gated repositories), or {_instead()}."
+            f"(a fine-grained token must be allowed to read gated repositories), or {INSTEAD}."
         )
     if status in (401, 404):
-        return f"{card.repository} is not on {endpoint} (any more); update Parallax, or {_instead()}."
+        return f"{card.repository} is not on {endpoint} (any more); update Parallax, or {INSTEAD}."
     if status == 429:
-        return f"{endpoint} has had too many requests from here; wait some minutes and try again, or {_instead()}."
+        return f"{endpoint} has had too many requests from here; wait some minutes and try again, or {INSTEAD}."
     if status >= 500:
-        return f"{endpoint} is in trouble (error {status}); try again later, or {_instead()}."
-    return f"{endpoint} refuses {card.repository} (error {status}); open it in a browser to see why, or {_instead()}."
+        return f"{endpoint} is in trouble (error {status}); try again later, or {INSTEAD}."
+    return f"{endpoint} refuses {card.repository} (error {status}); open it in a browser to see why, or {INSTEAD}."
 
 
-__all__ = ["Progress", "cached", "fetch", "whole"]
+__all__ = ["Progress", "cached", "companions", "fetch", "whole"]

@@ -27,14 +27,25 @@ CONFIGURATION = "config.json"
 BLOCK = 8 << 20  # bytes read at once
 
 
-def folder_of(repository: str, kind: str) -> Path:
-    """Where a repository of a kind, "model" or "dataset", lies, by the environment's variables as they are now."""
+def folder() -> Path:
+    """Where all repositories lie, by the environment's variables as they are now."""
     cache = constants.HF_HUB_CACHE
     for variable, below in (("HF_HUB_CACHE", "."), ("HUGGINGFACE_HUB_CACHE", "."), ("HF_HOME", "hub")):
         if value := os.environ.get(variable):
             cache = os.path.join(os.path.expandvars(value), below)
             break
-    return Path(cache).expanduser().absolute() / f"{kind}s--{repository.replace('/', '--')}"
+    return Path(cache).expanduser().absolute()
+
+
+def offline() -> bool:
+    """Whether no network may be asked."""
+    values = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(value.upper() in constants.ENV_VARS_TRUE_VALUES for value in values)
+
+
+def folder_of(repository: str, kind: str) -> Path:
+    """Where a repository of a kind, "model" or "dataset", lies."""
+    return folder() / f"{kind}s--{repository.replace('/', '--')}"
 
 
 def find(repository: str, kind: str, files: tuple[str, ...]) -> Path | None:
@@ -87,9 +98,11 @@ def intact(path: Path, name: str, checksum: str, size: int | None) -> bool:
 
 
 def checksum_holds(path: Path, checksum: str, attend: Callable[[], None] = lambda: None) -> bool:
-    """Whether a file has this SHA-256, or Git's SHA-1 of a blob; True for anything else, which cannot be checked."""
+    """Whether a file has this SHA-256, MD5, or Git's SHA-1 of a blob; True for anything else, which tells nothing."""
     if re.fullmatch(r"[0-9a-f]{64}", checksum):
         digest = hashlib.sha256()
+    elif re.fullmatch(r"[0-9a-f]{32}", checksum):
+        digest = hashlib.md5(usedforsecurity=False)
     elif re.fullmatch(r"[0-9a-f]{40}", checksum):
         digest = hashlib.sha1(b"blob %d\0" % size_of(path), usedforsecurity=False)
     else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from recon.hub.helper import INTERVAL
 
+INSTEAD = "start with --weights and a file that you have"  # how a sentence about what cannot be had goes on
 WINDOW = 5.0  # seconds over which speed is measured
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and what is being done; may raise to stop
 Tell = Callable[[int, str], None]  # bytes that are here, and what is being done; may raise to stop

@@ -42,7 +42,8 @@ class Remote:
         url: where it is; redirects are followed.
         headers: to send, such as the one with a token, which does not follow to another host.
         size: bytes, or None where the server does not say.
-        checksum: SHA-256 in 64, or Git's SHA-1 of a blob in 40 hexadecimal digits; anything else cannot be checked.
+        checksum: SHA-256 in 64, MD5 in 32, or Git's SHA-1 of a blob in 40 hexadecimal digits; anything else cannot be
+            checked.
     """
 
     name: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon.errors import InputError
-from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.base import Card, Direct, Model, Options, Plan, Update
 from recon.scene import View
 
 if TYPE_CHECKING:
@@ -171,6 +171,52 @@ SIU3R = Card(
     choices=(),
     defaults=(),
 )
+NAVER = "https://download.europe.naverlabs.com/ComputerVision/MUSt3R/"
+MUST3R = Card(
+    name="must3r",
+    title="MUSt3R",
+    summary="Naver Labs' network with a memory: photos in any order, or a video of any length, as its frames come.",
+    gives=("cameras", "depth", "points"),
+    licence="LicenseRef-MUSt3R-Non-Commercial-License",
+    licence_url="https://github.com/naver/must3r/blob/main/LICENSE",
+    commercial=False,
+    metric=True,
+    parameters=423_430_144,
+    download=1_693_900_000,
+    resolution=512,
+    maximum_views=10_000,
+    paper="https://arxiv.org/abs/2503.01661",
+    code="recon.models.must3r:Must3r",
+    choices=(
+        *("points", "shared_focal", "order", "keyframes", "forget", "window", "rounds", "rerender"),
+        *("verify", "dense"),
+    ),
+    defaults=(),
+    direct=(
+        Direct(NAVER + "MUSt3R_512.pth", "8854f948a8674fb1740258c1872f80dc"),
+        Direct(NAVER + "MUSt3R_512_retrieval_trainingfree.pth", "f7c133906bcfd4fe6ee157a9ffa85a23"),
+        Direct(NAVER + "MUSt3R_512_retrieval_codebook.pkl", "1125d80b9de940de2655d19b3ff78bb5"),
+    ),
+)
+MUST3R_CVPR = replace(
+    MUST3R,
+    name="must3r-512-cvpr",
+    title="MUSt3R (as in the paper)",
+    summary="The network before it was trained on longer sequences, as its paper describes it.",
+    direct=(Direct(NAVER + "MUSt3R_512_cvpr.pth", "43808705f381a8724aafcd27c88ece35"), *MUST3R.direct[1:]),
+)
+MUST3R_SMALL = replace(
+    MUST3R,
+    name="must3r-224",
+    title="MUSt3R (224 pixels)",
+    summary="The same for small square pictures: several times faster, for a live video or a laptop.",
+    resolution=224,
+    direct=(
+        Direct(NAVER + "MUSt3R_224_cvpr.pth", "ac176abd2b2c3bc5f2aea664d82e9ffa"),
+        Direct(NAVER + "MUSt3R_224_retrieval_trainingfree.pth", "2a82597c3317efac40657d4f881c71f0"),
+        Direct(NAVER + "MUSt3R_224_retrieval_codebook.pkl", "e675ec36c7c40d512ef321fdd289bdbe"),
+    ),
+)
 CARDS = {
     card.name: card
     for card in (
@@ -185,6 +231,9 @@ CARDS = {
         MAPANYTHING_V1_APACHE,
         MAPANYTHING_V1,
         SIU3R,
+        MUST3R,
+        MUST3R_CVPR,
+        MUST3R_SMALL,
     )
 }
 
@@ -205,7 +254,7 @@ def load(
     weights: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Model:
-    """Load a model, fetching its weights from the Hugging Face Hub if they are neither shipped nor in its cache.
+    """Load a model, fetching its weights if they are neither shipped nor in the cache of the Hugging Face Hub.
 
     Args:
         name: of a card in `CARDS`.
@@ -220,7 +269,7 @@ def load(
     card = card_of(name)
     chosen = device_of(device)
     path = None if weights is None else Path(weights)
-    if path is None and card.repository is not None:
+    if path is None and not card.shipped:
         from recon import hub  # here, since most runs need no network
 
         path = hub.fetch(card, progress)
@@ -259,4 +308,4 @@ def device_of(wanted: str | None) -> torch.device:
     return torch.device(chosen)
 
 
-__all__ = ["CARDS", "Card", "Model", "Options", "Plan", "Update", "card_of", "device_of", "load", "plan"]
+__all__ = ["CARDS", "Card", "Direct", "Model", "Options", "Plan", "Update", "card_of", "device_of", "load", "plan"]

@@ -17,6 +17,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A file of weights that lies outside of the Hugging Face Hub.
+
+    Attributes:
+        url: where it is.
+        checksum: its MD5, 32 hexadecimal digits.
+    """
+
+    url: str
+    checksum: str
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def host(self) -> str:
+        """The name of the machine that has it."""
+        return self.url.split("/")[2]
+
+
+@dataclass(frozen=True)
 class Card:
     """What a user wants to know of a model before using it.
 
@@ -31,7 +54,7 @@ class Card:
         metric: True where results are in metres.
         parameters: number of weights.
         download: bytes to fetch before the first run; 0 for weights that are shipped.
-        repository: on the Hugging Face Hub, or None for weights that are shipped.
+        repository: on the Hugging Face Hub, or None for weights that are not there.
         repository_type: kind of that repository, "model" or "dataset".
         gated: True where the repository wants a token.
         resolution: long side of the network's native input, in pixels.
@@ -41,6 +64,7 @@ class Card:
         files: names of the checkpoint in the repository, the best first; the first that is there is taken.
         choices: which of the fields of `Options` make a difference to this model, beside ``maximum_views``.
         defaults: those of ``choices`` that are on where the user says neither yes nor no.
+        direct: in place of ``repository``: the checkpoint, then files that a run can do without.
     """
 
     name: str
@@ -63,10 +87,22 @@ class Card:
     repository_type: Literal["model", "dataset"] = "model"
     choices: tuple[str, ...] = ("verify", "dense")
     defaults: tuple[str, ...] = ("verify", "dense")
+    direct: tuple[Direct, ...] = ()
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the weights come with Parallax."""
+        return self.repository is None and not self.direct
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from, as a user may know it: a repository, a host, or nothing."""
+        return self.direct[0].host if self.direct else self.repository or ""
 
 
 Points = Literal["depth", "head"]
 Fit = Literal["crop", "pad"]
+Order = Literal["auto", "photos", "video"]
 Forget = Literal["oldest", "crowded"]
 Use = Literal["intrinsics", "poses", "depth", "scale"]
 USES: tuple[Use, ...] = get_args(Use)
@@ -90,6 +126,14 @@ class Options:
             depth are in metres.
         align: move the scene to where it meets the poses that are known.
         mask: leave out pixels whose depth means nothing to the network (sky, mirrors) and surfaces torn at edges.
+        order: for a model with a memory: "photos" in any order, "video" for frames in theirs; "auto" takes views whose
+            times rise for a video.
+        keyframes: the most views that such a memory holds; None leaves it to the plan.
+        forget: which of a video's keyframes leaves it for a new one when it is full: the "oldest", or in a "crowded"
+            place the one that is nearest to another. The first, which is the world, stays.
+        window: how many of a video's last frames it holds beside the keyframes.
+        rounds: how often the views are gone through once more, keyframes being remembered as they are seen then.
+        rerender: place all frames of a video anew at the end, beside what is remembered then; photos always are.
 
     Raises:
         InputError: a value that there is not.
@@ -106,13 +150,23 @@ class Options:
     use: tuple[Use, ...] = USES
     align: bool = True
     mask: bool = True
+    order: Order = "auto"
+    keyframes: int | None = None
+    forget: Forget = "oldest"
+    window: int = 0
+    rounds: int = 0
+    rerender: bool = False
 
     def __post_init__(self) -> None:
         if self.maximum_views is not None and self.maximum_views < 1:
             raise InputError(f"maximum_views is {self.maximum_views}: allow at least one, or leave it out.")
-        for name, value, known in (("points", self.points, get_args(Points)), ("fit", self.fit, get_args(Fit))):
-            if value not in known:
-                raise InputError(f"{name} is '{value}': choose one of {', '.join(known)}.")
+        for name, known in (("points", Points), ("fit", Fit), ("order", Order), ("forget", Forget)):
+            if getattr(self, name) not in get_args(known):
+                raise InputError(f"{name} is '{getattr(self, name)}': choose one of {', '.join(get_args(known))}.")
+        if self.keyframes is not None and self.keyframes < 2:
+            raise InputError(f"keyframes is {self.keyframes}: allow at least two, or leave it out.")
+        if self.window < 0 or self.rounds < 0:
+            raise InputError("window and rounds are numbers from 0 up.")
         read_graph(self.graph)
         for kind in self.use:
             if kind not in USES:
@@ -133,6 +187,7 @@ class Plan:
         device: kind of device planned for, "cpu" or "cuda".
         available: bytes that are free for the run there, or None where that is not known.
         chunk: frames that the network's dense heads take at a time; 0 where the model has no such thing.
+        keyframes: views that the model's memory holds at most; 0 where it has none.
     """
 
     views: tuple[int, ...]
@@ -144,6 +199,7 @@ class Plan:
     device: str = "cpu"
     available: int | None = None
     chunk: int = 0
+    keyframes: int = 0
 
 
 @dataclass(frozen=True)

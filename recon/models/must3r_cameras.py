@@ -45,9 +45,10 @@ def poses(points: Tensor, points_in_camera: Tensor, confidence: Tensor) -> Tenso
     Least squares over points ``[V,H,W,3]``, weighted by how far the confidence ``[V,H,W]`` is above 1 (Umeyama 1991,
     without a scale).
     """
-    target, source = points.flatten(1, 2), points_in_camera.flatten(1, 2)
-    weights = (confidence.flatten(1) - 1)[..., None]
-    weights = weights / weights.sum(1, keepdim=True)
+    known = points.isfinite().all(-1, keepdim=True) & points_in_camera.isfinite().all(-1, keepdim=True)
+    target, source = (torch.where(known, each, 0).flatten(1, 2) for each in (points, points_in_camera))
+    weights = torch.where(known, confidence[..., None] - 1, 0).flatten(1, 2)
+    weights = weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     target_mean, source_mean = ((weights * each).sum(1) for each in (target, source))
     covariance = ((target - target_mean[:, None]) * weights).mT @ (source - source_mean[:, None])
     u, _, vt = torch.linalg.svd(covariance)
@@ -70,26 +71,32 @@ class OwnCameras:
         (pose,) = poses(maps.points, maps.points_in_camera, maps.confidence)
         return maps, pose, float(focal_lengths(maps.points_in_camera)[0])
 
+    place_again = place
+
 
 class SharedFocal:
     """Pictures of one camera, whose focal length is the mean of what they all say, the sure ones more.
 
     The first picture is the world. Of the others the depth is corrected by what their own focal length differs from the
-    mean of those before, which makes it fit to the points in the world better than it came.
+    mean of those before, which makes it fit to the points in the world better than it came. Pictures of another size
+    are of another camera.
+
+    Args:
+        fixed: else the focal length may change, and is each picture's own.
     """
 
     def __init__(self, fixed: bool = True) -> None:
-        self.fixed = fixed  # else the focal length may change, and is each picture's own
-        self._sum = self._weight = 0.0
+        self.fixed = fixed
+        self._sums: dict[torch.Size, tuple[float, float]] = {}  # by size: of weighted focal lengths, and of weights
 
-    @property
-    def focal(self) -> float | None:
-        """Of all pictures so far."""
-        return self._sum / self._weight if self._weight > 0 else None
+    def focal(self, maps: Pointmaps) -> float | None:
+        """Of all pictures of that size so far."""
+        total, weight = self._sums.get(maps.confidence.shape[1:], (0.0, 0.0))
+        return total / weight if weight > 0 else None
 
     def clear(self) -> None:
         """Forget all pictures."""
-        self._sum = self._weight = 0.0
+        self._sums.clear()
 
     def place(self, maps: Pointmaps, first: bool = False) -> tuple[Pointmaps, Tensor, float]:
         """As `OwnCameras.place`; the maps that are returned have the corrected depth."""
@@ -99,18 +106,25 @@ class SharedFocal:
             maps, pose = self._posed(maps, own)
         weight = float(maps.confidence.mean()) - 1
         if math.isfinite(own * weight) and own > 0:
-            self._sum, self._weight = self._sum + weight * own, self._weight + weight
-        return maps, pose, own if not self.fixed or self.focal is None else self.focal
+            size = maps.confidence.shape[1:]
+            total, before = self._sums.get(size, (0.0, 0.0))
+            self._sums[size] = total + weight * own, before + weight
+        return maps, pose, self._reported(maps, own)
 
     def place_again(self, maps: Pointmaps) -> tuple[Pointmaps, Tensor, float]:
         """The same of a picture that has been counted already; the first one too may lie beside the world."""
         own = float(focal_lengths(maps.points_in_camera)[0])
         maps, pose = self._posed(maps, own)
-        return maps, pose, own if not self.fixed or self.focal is None else self.focal
+        return maps, pose, self._reported(maps, own)
+
+    def _reported(self, maps: Pointmaps, own: float) -> float:
+        shared = self.focal(maps)
+        return own if shared is None or not self.fixed else shared
 
     def _posed(self, maps: Pointmaps, own: float) -> tuple[Pointmaps, Tensor]:
-        if self.fixed and self.focal is not None and own > 0:
-            factors = torch.tensor([1.0, 1.0, self.focal / own]).to(maps.points_in_camera)
+        shared = self.focal(maps)
+        if self.fixed and shared is not None and own > 0:
+            factors = torch.tensor([1.0, 1.0, shared / own]).to(maps.points_in_camera)
             maps = replace(maps, points_in_camera=maps.points_in_camera * factors)
         (pose,) = poses(maps.points, maps.points_in_camera, maps.confidence)
         return maps, pose

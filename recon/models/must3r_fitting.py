@@ -26,6 +26,11 @@ SIZES: dict[int, Sizes] = {
 }
 
 
+def sizes_of(side: int) -> Sizes:
+    """The sizes of a network that was trained for that side; one that nobody has published takes all there are."""
+    return SIZES.get(side) or {side / short: (side, short) for short in range(16, side + 1, 16)}
+
+
 def fit(image: np.ndarray, sizes: Sizes) -> tuple[Tensor, Fitted]:
     """A photo as the network is given it.
 

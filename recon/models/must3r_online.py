@@ -116,7 +116,7 @@ class Online:
         """
         placed = []
         for i, (number, maps) in enumerate(zip(numbers, self.looker.look(images), strict=True)):
-            maps, pose, focal = self._again(maps)
+            maps, pose, focal = self.cameras.place_again(maps)
             placed.append(Placed(number, maps, pose, focal, keyframes[i]))
             if keyframes[i] and self.keyframes.get(number) and number != 0:
                 self.looker.keep(i, number, instead=number)
@@ -131,12 +131,8 @@ class Online:
         placed = []
         maps = self.looker.render(images)
         for i, number in enumerate(numbers):
-            placed.append(Placed(number, *self._again(maps[i : i + 1]), keyframes[i]))
+            placed.append(Placed(number, *self.cameras.place_again(maps[i : i + 1]), keyframes[i]))
         return placed
-
-    def _again(self, maps: Pointmaps) -> tuple[Pointmaps, Tensor, float]:
-        cameras = self.cameras
-        return cameras.place_again(maps) if isinstance(cameras, SharedFocal) else cameras.place(maps)
 
     def _place(self, number: int, maps: Pointmaps, sure: bool = False) -> Placed:
         maps, pose, focal = self.cameras.place(maps, first=number == 0)

@@ -129,6 +129,7 @@ def farthest_points(distances: np.ndarray, count: int, first: int) -> tuple[list
     """
     chosen, reached, least = [first], [0.0], distances[first].copy()
     while len(chosen) < min(count, len(distances)):
+        least[chosen] = -np.inf  # a photo is not quite like itself
         following = int(np.argmax(least))
         chosen.append(following)
         reached.append(float(least[following]))

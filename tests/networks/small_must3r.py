@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 
 from recon.networks.must3r import Configuration, Must3r
@@ -33,3 +39,37 @@ def stand_in_network(mode: str = "kv") -> Must3r:
     with torch.no_grad():
         network.load_state_dict(state)
     return network
+
+
+def save_checkpoint(path: Path, encoder: Any = ENCODER, decoder: Any = DECODER) -> Path:
+    """That network as the published checkpoints hold theirs, described by those texts."""
+    state = stand_in_network().state_dict()
+    parts = {
+        part: {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
+        for part in ("encoder", "decoder")
+    }
+    arguments = Namespace(encoder=encoder, decoder=decoder, epochs=3, lr=1e-4, amp="bf16", chkpt=None)
+    torch.save({**parts, "args": arguments, "epoch": 7}, path)
+    return path
+
+
+def tiny(text: str) -> str:
+    """A network for smaller pictures, described as `ENCODER` and `DECODER` describe theirs."""
+    return text.replace("(224, 224)", "(64, 64)")
+
+
+def save_retrieval(folder: Path, width: int = 32, words: int = 24, **arguments: Any) -> tuple[Path, Path]:
+    """What orders photos, as it is published: its weights, and its visual words."""
+    generator = np.random.default_rng(0)
+    state = {
+        "prewhiten.m": torch.from_numpy(0.1 * generator.standard_normal((1, width))),
+        "prewhiten.p": torch.from_numpy(generator.standard_normal((width, width)) / width**0.5),
+    }
+    said = {"freeze_backbone": 1, "prewhiten": -1, "hdims": "", "residual": False, "postwhiten": None}
+    said |= {"featweights": "l2norm", "nfeat": 6, "nclusters": words, **arguments}
+    path, book = folder / "MUSt3R_512_retrieval_trainingfree.pth", folder / "MUSt3R_512_retrieval_codebook.pkl"
+    torch.save({"args": Namespace(**said), "model": state}, path)
+    centroids = generator.standard_normal((words, width)).astype(np.float32)
+    content = {"type": "Codebook", "params": {"size": words}, "state": {"centroids": centroids}}
+    book.write_bytes(pickle.dumps(content))
+    return path, book

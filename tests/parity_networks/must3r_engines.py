@@ -225,7 +225,7 @@ def agent(name: str, recording: Recording, changes: dict[str, Any]) -> Iterator[
     yield f"{name}/keyframes", Replayed(np.array([i for i in frames if placed[i].keyframe]), 0.0)
     yield from scores(name, judge, TOLERANCE)
     scale = 97 / 48
-    focal = np.array([each.focal for each in last]) if not fixed else np.array(cameras.focal)
+    focal = np.array([each.focal for each in last]) if not fixed else np.array(cameras.focal(table.maps[0]))
     yield f"{name}/true_focal", Replayed(scale * focal)
     if size := changes.get("rendered"):
         again = []
