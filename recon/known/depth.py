@@ -1,21 +1,23 @@
-"""Depth maps: 16-bit PNG, EXR, NPY, NPZ and Record3D's LZFSE, as z-depth."""
+"""Depth maps: 16-bit PNG, EXR, NPY, NPZ, COLMAP's and Record3D's own, as z-depth."""
 
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from recon.errors import InputError
 from recon.known.entry import Entry, Source
 from recon.known.files import Bundle, is_deep_png
-from recon.photo import MAXIMUM_PIXELS
 
-SUFFIXES = (".png", ".exr", ".npy", ".npz")
+COLMAP = ".geometric.bin"  # of its dense reconstruction, checked against the other views
+SUFFIXES = (".png", ".exr", ".npy", ".npz", COLMAP)
+MOST_PIXELS = 50_000_000
 MILLIMETRES = 0.001
 RENDERED_NOTHING = 1e9
 # Channels of an EXR file, and arrays of an NPZ file, that hold depth, by the ends of the names that programs give them
@@ -44,9 +46,9 @@ class DepthFile:
         Raises:
             InputError: the file holds no depth map, in a sentence that names it.
         """
-        if self.path.stat().st_size == 0:
-            raise InputError(f"'{self.name}' is empty (0 bytes): copy it again from where it came from.")
         try:
+            if self.path.stat().st_size == 0:
+                raise InputError(f"'{self.name}' is empty (0 bytes): copy it again from where it came from.")
             values = _READERS[self.path.suffix.lower()](self)
         except InputError:
             raise
@@ -88,7 +90,7 @@ def read(bundle: Bundle, scale: float | None, notes: list[str]) -> list[Source]:
         title = bundle.title or (names[0] if len(names) == 1 else f"{len(names)} depth maps")
         title = title if str(folder) == "." else f"{title}, {folder}"
         files = [DepthFile(bundle.files[name], PurePosixPath(name).name, scale) for name in names]
-        entries = [Entry(name, depth=file) for name, file in zip(names, files, strict=True)]
+        entries = [Entry(name.removesuffix(COLMAP), depth=file) for name, file in zip(names, files, strict=True)]
         sources.append(Source(title, "depth maps", entries, "likeness", all(file.in_metres for file in files)))
         bundle.take(*names)
     return sources
@@ -110,14 +112,14 @@ def _described(values: np.ndarray) -> str:
 
 
 def _check(name: str, width: int, height: int) -> None:
-    if not 0 < width * height <= MAXIMUM_PIXELS:
+    if not 0 < width * height <= MOST_PIXELS:
         raise InputError(f"'{name}' has {width}x{height} pixels: make it smaller.")
 
 
 def _png(file: DepthFile) -> np.ndarray:
-    data = np.fromfile(file.path, np.uint8)
-    _check(file.name, *(int.from_bytes(data[at : at + 4].tobytes(), "big") for at in (16, 20)))
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    with Image.open(file.path, formats=("PNG",)) as picture:
+        _check(file.name, *picture.size)
+        return np.asarray(picture)
 
 
 def _exr(file: DepthFile) -> np.ndarray:
@@ -141,7 +143,7 @@ def _npy(file: DepthFile) -> np.ndarray:
 
 def _npz(file: DepthFile) -> np.ndarray:
     with zipfile.ZipFile(file.path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > 8 * MAXIMUM_PIXELS:
+        if sum(entry.file_size for entry in archive.infolist()) > 8 * MOST_PIXELS:
             raise InputError(f"'{file.name}' unpacks to too much: keep one depth map in it.")
     with np.load(file.path, allow_pickle=False) as arrays:
         return np.asarray(_named({name.lower(): arrays[name] for name in arrays.files}, file.name))
@@ -171,4 +173,16 @@ def _lzfse(file: DepthFile) -> np.ndarray:
     return np.frombuffer(unpacked, "<f4").reshape(height, width)
 
 
-_READERS = {".png": _png, ".exr": _exr, ".npy": _npy, ".npz": _npz, ".depth": _lzfse}
+def _colmap(file: DepthFile) -> np.ndarray:
+    """Width, height and 1 in letters, each before an ampersand; then float32, row by row."""
+    with file.path.open("rb") as opened:
+        head = re.match(rb"(\d{1,6})&(\d{1,6})&1&", opened.read(32))
+        if head is None:
+            raise InputError(f"'{file.name}' is no depth map of COLMAP: it does not begin as one.")
+        width, height = map(int, head.groups())
+        _check(file.name, width, height)
+        opened.seek(head.end())
+        return np.fromfile(opened, "<f4", width * height).reshape(height, width)
+
+
+_READERS = {".png": _png, ".exr": _exr, ".npy": _npy, ".npz": _npz, ".depth": _lzfse, ".bin": _colmap}

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenEXR
+import pycolmap
 import pytest
 
 import recon
@@ -28,6 +29,8 @@ def save(path: Path, depth: np.ndarray) -> Path:
         cv2.imwrite(str(path), (depth * 1000).round().astype(np.uint16))
     elif path.suffix == ".exr":
         OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION}, {"Z": depth.astype(np.float32)}).write(str(path))
+    elif path.suffix == ".bin":
+        pycolmap.DepthMap.from_array(depth.astype(np.float32), 0.0, 100.0).write(path)
     elif path.suffix == ".npz":
         np.savez_compressed(path, depth=depth)
     else:
@@ -35,7 +38,7 @@ def save(path: Path, depth: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".png", ".exr", ".npy", ".npz"])
+@pytest.mark.parametrize("suffix", [".png", ".exr", ".npy", ".npz", ".jpg.geometric.bin"])
 def test_every_format_gives_the_same_depth(photos, tmp_path, suffix):
     scene, views = photos
     paths = [save(tmp_path / f"IMG_{i}{suffix}", frame.depth) for i, frame in enumerate(scene.frames)]
@@ -154,6 +157,7 @@ BROKEN = {
     )
     + b"\n",
     "IMG_0.npz": b"PK\x03\x04",
+    "IMG_0.jpg.geometric.bin": b"96&72&1&" + bytes(50),
 }
 
 
@@ -208,3 +212,14 @@ def test_depth_is_found_in_a_part_of_an_exr_file(tmp_path):
     OpenEXR.File({}, {"RGB": colour, "A": depth}).write(str(tmp_path / "photo.exr"))
     with pytest.raises(InputError, match="no channel for depth among a, b, g, r"):
         DepthFile(tmp_path / "photo.exr", "photo.exr").load()
+
+
+def test_a_map_that_is_cut_off_is_refused_whole(photos, tmp_path):
+    scene, views = photos
+    for index in range(2):
+        save(tmp_path / f"IMG_{index}.png", scene.frames[index].depth)
+    whole = (tmp_path / "IMG_0.png").read_bytes()
+    (tmp_path / "IMG_0.png").write_bytes(whole[: len(whole) // 2])
+    known = attach(views, [tmp_path])
+    assert [view.depth is None for view in known.views] == [True, False, True]
+    assert any("'IMG_0.png' is damaged" in note for note in known.notes)
