@@ -12,8 +12,8 @@ from recon.models.stages import cores
 from recon.scene import View
 
 FIT_SECONDS = 0.01  # to bring a view to its size
-PROCESS, WORKING = 4.5e8, 9.0e8  # bytes held all along beside the weights, and while two views are seen
-PASS_SECONDS = {"cpu": 22.0, "cuda": 0.2}  # of two views: one core; any GPU
+PROCESS, WORKING = 4.5e8, 6.0e8  # bytes held all along beside the weights, and while two views are seen
+PASS_SECONDS = {"cpu": 13.0, "cuda": 0.2}  # of two views: one core; any GPU
 JOIN_SECONDS = 3.0  # to place the views of a pass and to tell what is seen of its Gaussians: one core
 
 
