@@ -139,7 +139,7 @@ def test_depth_is_smooth_within_segments_only() -> None:
     segments = torch.tensor([[0, 0, 1, 1], [0, 0, 1, -1]])
     depth = torch.tensor([[1.0, 2, 9, 9], [1, 2, 9, 5]], requires_grad=True)
     loss = mask_guided_smoothness(depth, segments)
-    assert float(loss) == pytest.approx(2 / 6)  # of six steps across two are within a segment; none of four down
+    assert loss.item() == pytest.approx(2 / 6)  # of six steps across two are within a segment; none of four down
     loss.backward()
     assert depth.grad is not None
     assert (depth.grad[:, 2:] == 0).all()
