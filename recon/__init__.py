@@ -30,7 +30,10 @@ from recon.models import load as load
 from recon.models import plan as plan
 from recon.scene import Camera as Camera
 from recon.scene import Frame as Frame
+from recon.scene import Gaussians as Gaussians
+from recon.scene import Labels as Labels
 from recon.scene import Scene as Scene
+from recon.scene import Segment as Segment
 from recon.scene import Tracks as Tracks
 from recon.scene import View as View
 
