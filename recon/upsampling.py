@@ -39,7 +39,7 @@ def upsample_depth(depth: np.ndarray, image: np.ndarray) -> np.ndarray:
     for row, row_weight in zip(rows, row_weights, strict=True):
         coarse_rows, inverse_rows = coarse[row], inverse[row]
         for column, column_weight in zip(columns, column_weights, strict=True):
-            weight = _likeness(np.take(coarse_rows, column, 1), image)
+            weight = likeness(np.take(coarse_rows, column, 1), image)
             weight *= row_weight[:, None]
             weight *= column_weight
             total += weight
@@ -63,10 +63,10 @@ def sharpen(inverse: np.ndarray, image: np.ndarray) -> np.ndarray:
     spatial = np.exp(-(np.arange(-REACH, REACH + 1, STRIDE) ** 2) / (REACH**2 / 2)).astype(np.float32)
     around = cv2.copyMakeBorder(image, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
     weights = [
-        factor * _likeness(around[place], image)
+        factor * likeness(around[place], image)
         for factor, place in zip(np.outer(spatial, spatial).flat, places, strict=True)
     ]
-    excess = np.maximum(_range(inverse, REACH) - JUMP * inverse, 0)
+    excess = np.maximum(local_range(inverse, REACH) - JUMP * inverse, 0)
     per_tolerance = 1 / (TOLERANCE * inverse + EXCESS * excess)
     for _ in range(STEPS):
         around = cv2.copyMakeBorder(inverse, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
@@ -86,11 +86,11 @@ def edge_confidence(depth: np.ndarray) -> np.ndarray:
     Args:
         depth: ``[H,W] float32``, positive.
     """
-    relative_range = _range(1 / depth, EDGE_RADIUS) * depth
+    relative_range = local_range(1 / depth, EDGE_RADIUS) * depth
     return 1 / (1 + (relative_range / np.float32(EDGE_RANGE)) ** 4)
 
 
-def _range(values: np.ndarray, radius: int) -> np.ndarray:
+def local_range(values: np.ndarray, radius: int) -> np.ndarray:
     """Largest less smallest value in the square of ``radius`` around each pixel of ``[H,W]``."""
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return cv2.dilate(values, kernel) - cv2.erode(values, kernel)
@@ -99,7 +99,7 @@ def _range(values: np.ndarray, radius: int) -> np.ndarray:
 _LIKENESS = (np.exp(-(np.arange(256) ** 2) / (2 * COLOUR_SIGMA**2)) + 1e-5).astype(np.float32)
 
 
-def _likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How much two pictures ``[H,W,3] uint8`` look alike, pixel by pixel: ``[H,W]`` in 0..1, never 0."""
     difference = cv2.transform(cv2.absdiff(a, b), np.ones((1, 3), np.float32))
     return _LIKENESS[difference]
