@@ -25,6 +25,14 @@ from recon.models.planning import CHUNKS
 
 YARDSTICK = 20  # frames up to which float32 is run too
 WARMING = 2  # calls before those timed: the first compiles kernels, the second records the launches of short runs
+EXPONENTS = (
+    "output_conv2.2.weight",
+    "dense_head.1.conv2.2.weight",
+    "scale_head.output_proj.weight",
+    "dpt.head.4.weight",
+    "downstream_head1.proj.weight",
+    "downstream_head2.proj.weight",
+)
 LONG = 20.0  # seconds of a call after which no further one is made: what is done once fades beside it
 
 
@@ -244,21 +252,21 @@ def moments(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 
 def is_transposed(name: str) -> bool:
     """Whether a key is of a transposed convolution, each of whose outputs has one input pixel."""
-    layers = ("resize_layers.0.", "resize_layers.1.", "input_process.0.0.1.", "input_process.1.0.1.")
-    return any(layer in name for layer in layers)
+    heads, places = ("resize_layers.{}.", "input_process.{}.0.1.", "act_postprocess.{}.1."), (0, 1)
+    return any(head.format(place) in name for head in heads for place in places)
 
 
 def gain(name: str) -> float:
     """What a matrix or convolution makes of unit deviation."""
     if name.endswith("flow_head.weight"):
         return 0.02  # points stay about where they are: the tracker turns pixels into phases
-    if name.endswith(("output_conv2.2.weight", "dense_head.1.conv2.2.weight", "scale_head.output_proj.weight")):
+    if name.endswith(EXPONENTS):
         return 0.2  # exponentials of it are taken
     if name.endswith(("pose_branch.fc2.weight", "pose_head.fc_rot.weight")):
         return 0.25
     if is_transposed(name):
         return 1.2
-    dense = ("projects.", "resize_layers.", "scratch.", "input_process.")
+    dense = ("projects.", "resize_layers.", "scratch.", "input_process.", "act_postprocess.")
     return 1.1 if any(part in name for part in dense) else 0.8
 
 

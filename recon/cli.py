@@ -191,7 +191,7 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "--size", type=_size, metavar="HEIGHTxWIDTH",
         help="measure the network alone, from pictures of this size on the device to all maps, and its distance from "
-        "float32 (vggt, mapanything; stand-in weights where none are at hand)",
+        "float32 (vggt, mapanything, dust3r; stand-in weights where none are at hand)",
     )  # fmt: skip
     _add_model_arguments(command)
     command.set_defaults(run=_bench)
@@ -475,12 +475,28 @@ def _bench_network(arguments: argparse.Namespace) -> int:
 
     if arguments.photos is not None:
         raise InputError("--size measures the network on pictures of its own: leave the folder out.")
+    if "graph" in card_of(arguments.model).choices:
+        return _bench_pairs(arguments)
     height, width = arguments.size
     request = bench_network.Request(
         arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat
     )
     progress = bench_network.measure_network(request, arguments.frames)
     return _measured(progress, arguments.frames, "pictures", partial(bench_network.as_table, request))
+
+
+def _bench_pairs(arguments: argparse.Namespace) -> int:
+    from recon import bench_pairs
+
+    if arguments.model not in bench_pairs.MODELS:
+        raise InputError(f"The network of '{arguments.model}' is not measured alone; leave --size out.")
+    height, width = arguments.size
+    graph = "complete" if arguments.graph == "auto" else arguments.graph
+    request = bench_pairs.Request(
+        arguments.model, height, width, graph, arguments.device, arguments.weights, arguments.repeat
+    )
+    progress = bench_pairs.measure_pairs(request, arguments.frames)
+    return _measured(progress, arguments.frames, "pictures", partial(bench_pairs.as_table, request))
 
 
 def _measured(

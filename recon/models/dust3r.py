@@ -16,12 +16,11 @@ import torch
 
 from recon import checkpoint
 from recon.alignment.pair_graph import Pair
-from recon.alignment.pair_maps import PairMaps
 from recon.errors import InputError
 from recon.models import memory, pair_fitting
 from recon.models.base import Card, Model, Options, Plan, Update
 from recon.models.dust3r_plan import is_video, pairs_to_decode, predict_seconds, smaller, suitable
-from recon.models.pair_world import Member, Predicted, build, is_metric, known_of
+from recon.models.pair_world import Member, Predicted, as_pair_maps, build, is_metric, known_of
 from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
 from recon.networks.acceleration import half_precision
 from recon.networks.dust3r import Dust3r as Network
@@ -133,11 +132,7 @@ class Dust3r(Model):
             work = in_background(partial(self._decode, first, second))
             one, two = yield from as_predicted(within(work, done / len(pairs), len(numbers) / len(pairs)))
             done += len(numbers)
-            predicted = [
-                PairMaps(*pairs[number], one.points[i], one.confidence[i], two.points[i], two.confidence[i])
-                for i, number in enumerate(numbers)
-            ]
-            yield done / len(pairs), predicted
+            yield done / len(pairs), as_pair_maps([pairs[number] for number in numbers], one, two)
 
     def _encode(self, images: Sequence[np.ndarray], report: Callable[[float, str], None]) -> Views:
         pictures = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255

@@ -13,12 +13,14 @@ import numpy as np
 
 from recon.alignment.global_alignment import Alignment, align
 from recon.alignment.growing_world import GrowingWorld
+from recon.alignment.pair_graph import Pair
 from recon.alignment.pair_maps import Known, PairMaps
 from recon.alignment.pair_store import PairStore
 from recon.alignment.single_pointmap import alone
 from recon.models import fitting
 from recon.models.base import Update
 from recon.models.fitting import Fitted
+from recon.networks.dust3r import Pointmaps
 from recon.scene import Camera, Frame, Scene, View
 
 NAMED = 4  # photos that a note names
@@ -138,6 +140,12 @@ class Shown:
         return tuple(
             index for index, frame in enumerate(self.scene.frames) if index >= len(before) or before[index] is not frame
         )
+
+
+def as_pair_maps(pairs: Sequence[Pair], first: Pointmaps, second: Pointmaps) -> list[PairMaps]:
+    """What a network says of both sides of those pairs."""
+    maps = zip(first.points, first.confidence, second.points, second.confidence, strict=True)
+    return [PairMaps(*pair, *sides) for pair, sides in zip(pairs, maps, strict=True)]
 
 
 def frame_of(
