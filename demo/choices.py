@@ -20,10 +20,12 @@ GRAPH = {
     "auto": "Automatic",
     "complete": "All",
     "swin": "Sliding window",
+    "swinstride": "Every second",
+    "swin2stride": "Every third",
     "logwin": "Widening window",
     "oneref": "One reference",
 }
-COUNTED = ("swin", "logwin", "oneref")  # graphs that a number belongs to
+COUNTED = ("swin", "swinstride", "swin2stride", "logwin", "oneref")  # graphs that a number belongs to
 FOCAL = {"auto": "One for a video", "shared": "One for all", "own": "Each its own"}
 SHARED = {"auto": None, "shared": True, "own": False}
 USE = {"intrinsics": "Intrinsics", "poses": "Poses", "depth": "Depth", "scale": "Their scale"}

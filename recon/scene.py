@@ -37,6 +37,7 @@ class View:
         world_from_camera: ``[4,4]`` where known.
         depth: ``[H,W]`` z-depth where known, 0 for unknown pixels.
         metric: True where the known pose and depth are in metres.
+        moving: ``[H,W] bool``, True on things that move, where somebody has said so, or None.
     """
 
     image: np.ndarray
@@ -51,6 +52,7 @@ class View:
     world_from_camera: np.ndarray | None = None
     depth: np.ndarray | None = None
     metric: bool = False
+    moving: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.original_size == (0, 0):

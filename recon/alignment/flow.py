@@ -28,17 +28,14 @@ class Followed:
         flow: ``[H,W,2] float32``, displacements (x, y) in pixels.
         trip: ``[H,W] float32``, how far from where it began the way there and back ends; infinite where it leaves the
             picture. Places hidden in the other picture come back wrong.
-        blankness: ``[H,W] float32``, see `blankness`.
     """
 
     flow: np.ndarray
     trip: np.ndarray
-    blankness: np.ndarray
 
-    @property
-    def error(self) -> np.ndarray:
-        """``[H,W] float32``: standard deviation in pixels, about."""
-        return np.hypot(self.trip, self.blankness)
+    def error(self, blankness: np.ndarray) -> np.ndarray:
+        """``[H,W] float32``: standard deviation in pixels, about, the `blankness` of the first picture given."""
+        return np.hypot(self.trip, blankness)
 
 
 def dense_inverse_search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -56,10 +53,7 @@ def dense_inverse_search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def follow(first: np.ndarray, second: np.ndarray, flow: Flow = dense_inverse_search) -> tuple[Followed, Followed]:
     """Pixels of the first picture in the second, and the other way round; both ``[H,W,3] uint8`` of one size."""
     forward, backward = flow(first, second), flow(second, first)
-    return (
-        Followed(forward, _trip(forward, backward), blankness(first)),
-        Followed(backward, _trip(backward, forward), blankness(second)),
-    )
+    return Followed(forward, _trip(forward, backward)), Followed(backward, _trip(backward, forward))
 
 
 def _trip(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:

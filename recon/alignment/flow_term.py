@@ -7,7 +7,7 @@ loss has it, whose width follows each flow's own median, so what moves by itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,21 +40,26 @@ class FlowSamples:
 
 
 def sample_flows(
-    flows: Mapping[tuple[int, int], Followed], pixels: np.ndarray, principal_point: np.ndarray
+    flows: Mapping[tuple[int, int], Followed],
+    blankness: Sequence[np.ndarray],
+    pixels: np.ndarray,
+    principal_point: np.ndarray,
 ) -> FlowSamples:
     """Flows at the samples of views.
 
     Args:
         flows: from view i to view j by ``(i, j)``.
+        blankness: ``[H,W]`` of each view, see `flow.blankness`.
         pixels: ``[V,N,2]`` of the samples, centres of pixels, relative to the principal point.
         principal_point: ``[V,2]`` in pixels.
     """
     view, other, targets, weights = [], [], [], []
     for (i, j), followed in flows.items():
         columns, rows = np.floor(pixels[i] + principal_point[i]).astype(int).T
-        error = followed.error[rows, columns]
+        blank = blankness[i][rows, columns]
+        error = np.hypot(followed.trip[rows, columns], blank)
         weight = np.where(error < FAINT, 1 / (1 + error**2), 0)
-        if (weight > 0).sum() > LEAST_SHARE * (followed.blankness[rows, columns] < FAINT).sum():
+        if (weight > 0).sum() > LEAST_SHARE * (blank < FAINT).sum():
             view.append(i)
             other.append(j)
             weights.append(weight)

@@ -45,12 +45,14 @@ class Still:
         depth: z-depth ``[H,W]``, 0 where unknown.
         intrinsics: ``[3,3]``.
         world_from_camera: ``[4,4]``.
+        blankness: ``[H,W]``, see `flow.blankness`.
     """
 
     image: np.ndarray
     depth: np.ndarray
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
+    blankness: np.ndarray
 
 
 def moving_masks(
@@ -82,9 +84,10 @@ def vote(still: Still, other: Still, followed: Followed, depth_deviation: float)
     other_from_camera = np.linalg.inv(other.world_from_camera) @ still.world_from_camera
     ego, parallax, ahead = ego_flow(still.depth, still.intrinsics, other.intrinsics, other_from_camera)
     side = max(still.depth.shape)
+    trip = followed.error(still.blankness)
     error = np.square(followed.flow - ego).sum(-1)
     doubt = (
-        np.square(followed.error)
+        np.square(trip)
         + np.square(parallax).sum(-1) * np.float32(depth_deviation**2)
         + np.square(local_range(ego[..., 0], 1))
         + np.square(local_range(ego[..., 1], 1))
@@ -96,9 +99,9 @@ def vote(still: Still, other: Still, followed: Followed, depth_deviation: float)
     variance = own + doubt
     with np.errstate(invalid="ignore"):
         moved = np.where(usable, odds(error / variance, (ANYWHERE * side) ** 2 / variance), 0)
-        weight = np.where(usable, 1 / (1 + np.square(followed.error) / TRIP**2), 0)
+        weight = np.where(usable, 1 / (1 + np.square(trip) / TRIP**2), 0)
     gone, gone_weight = _gone(still, other, ego, ahead, depth_deviation)
-    trust = _trust((moved < 0) & usable & (followed.error < FAINT), followed.blankness < FAINT, ego)
+    trust = _trust((moved < 0) & usable & (trip < FAINT), still.blankness < FAINT, ego)
     return trust * np.stack([moved * weight + gone * gone_weight, weight + gone_weight]).astype(np.float32)
 
 

@@ -18,10 +18,13 @@ GRAPHS = {
     "auto": f"every pair up to {FEW} photos, near and far ones beyond",
     "complete": "every pair: the best scene, but the time grows with the square of the number of photos",
     "swin": "each photo with those that follow it: for videos and photos taken in order",
+    "swinstride": "each photo with every second of those that follow it: for videos in which things move",
+    "swin2stride": "each photo with every third of those that follow it: the same for slow videos",
     "logwin": "each photo with those 1, 2, 4, ... after it: near ones, and far ones that hold all together",
     "oneref": "one photo with every other: the quickest, where it sees what all others see",
 }
 """The graphs that may be asked for by name, a phrase each."""
+STRIDES = {"swin": 1, "swinstride": 2, "swin2stride": 3}  # of windows, from one that follows to the next
 WINDOW = 3  # how many follow, where the name says nothing
 _NAME = re.compile(rf"({'|'.join(GRAPHS)})(?:-(\d{{1,4}}))?(?:-(noncyclic))?")
 
@@ -52,7 +55,7 @@ def pairs_of(graph: str, count: int, ordered: bool = False) -> list[Pair]:
     elif name == "logwin":
         pairs = log_window(count, number or WINDOW, cyclic)
     else:
-        pairs = sliding_window(count, number or WINDOW, cyclic)
+        pairs = sliding_window(count, number or WINDOW, cyclic, STRIDES[name])
     return [each for i, j in pairs for each in ((i, j), (j, i))]
 
 

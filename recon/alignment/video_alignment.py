@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recon import geometry
-from recon.alignment.flow import Flow, Followed, dense_inverse_search, follow
+from recon.alignment.flow import Flow, Followed, blankness, dense_inverse_search, follow
 from recon.alignment.flow_term import FlowTerm, sample_flows
 from recon.alignment.global_alignment import SHOWN, Alignment, Step, Task, aligned, fuse_views, prepare
 from recon.alignment.moving import Still, moving_masks
@@ -88,7 +88,8 @@ def align_video(
     adjustment = PairAdjustment(task.samples, first_world(task.samples, task.known), task.known)
     yield from _steps(task, adjustment, 0.1, "Aligning {} frames: step {}")
     flows = yield from _flows(task, video)
-    term = _second_look(task, video, adjustment, flows)
+    blank = [blankness(video.images[view]) for view in task.views]
+    term = _second_look(task, video, adjustment, flows, blank)
     yield from _steps(task, adjustment, 0.6, "Aligning {} frames with their flow: step {}")
     depth, confidence = [], []
     for index, fused in enumerate(fuse_views(task, adjustment)):
@@ -97,7 +98,7 @@ def align_video(
         yield Step(0.8 + 0.1 * (index + 1) / views, f"Depth of frame {index + 1} of {views}")
     result = aligned(task, adjustment, depth, confidence)
     yield Step(0.9, "Looking for what moves")
-    masks = moving_masks(_stills(result, video), flows, _depth_deviation(adjustment))
+    masks = moving_masks(_stills(result, video, blank), flows, _depth_deviation(adjustment))
     masks = [video.moving.get(view, mask) for view, mask in zip(task.views, masks, strict=True)]
     share = float(term.used.mean()) if term is not None and len(term.used) else 0.0
     return VideoAlignment(result, tuple(masks), share, tuple(_notes(video, flows, share)))
@@ -138,14 +139,18 @@ def _both_ways(first: np.ndarray, second: np.ndarray, flow: Flow) -> tuple[Follo
 
 
 def _second_look(
-    task: Task, video: Video, adjustment: PairAdjustment, flows: Mapping[tuple[int, int], Followed]
+    task: Task,
+    video: Video,
+    adjustment: PairAdjustment,
+    flows: Mapping[tuple[int, int], Followed],
+    blank: Sequence[np.ndarray],
 ) -> FlowTerm | None:
     """Let samples that move lose their say, and give flow and smoothness theirs."""
     term = None
     resting = np.ones(adjustment.state.depth.shape)
     side = task.samples.size.max()
     if flows and video.flow_weight > 0:
-        samples = sample_flows(flows, task.samples.pixels, task.principal_point)
+        samples = sample_flows(flows, blank, task.samples.pixels, task.principal_point)
         term = FlowTerm(samples, task.samples.pixels, LARGEST_ERROR * side, video.flow_weight)
         term.follow(adjustment.state)
         errors = np.where(term.used[:, None], term.errors(adjustment.state), np.nan)
@@ -169,13 +174,15 @@ def _second_look(
     return term
 
 
-def _stills(alignment: Alignment, video: Video) -> list[Still]:
+def _stills(alignment: Alignment, video: Video, blank: Sequence[np.ndarray]) -> list[Still]:
     stills = []
     for index, view in enumerate(alignment.views):
         image = video.images[view]
         intrinsics = geometry.intrinsics_from_focal(float(alignment.focal[index]), image.shape[1], image.shape[0])
         intrinsics[:2, 2] = alignment.principal_point[index]
-        stills.append(Still(image, alignment.depth[index], intrinsics, alignment.world_from_camera[index]))
+        stills.append(
+            Still(image, alignment.depth[index], intrinsics, alignment.world_from_camera[index], blank[index])
+        )
     return stills
 
 

@@ -5,13 +5,14 @@ The seam between network and world: `build` takes what a network says of pairs, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from recon.alignment.global_alignment import Alignment, align
+from recon.alignment.global_alignment import Alignment, Step, align
 from recon.alignment.growing_world import GrowingWorld
 from recon.alignment.pair_graph import Pair
 from recon.alignment.pair_maps import Known, PairMaps
@@ -41,6 +42,7 @@ class Member:
     fitted: Fitted
 
 
+Aligning: TypeAlias = Callable[[PairStore, Known], Generator[Step, None, Alignment]]
 Predicted = tuple[float, Sequence[PairMaps]]  # share of all pairs that is done, and those that have come since
 
 
@@ -51,6 +53,7 @@ def build(
     expected: int,
     known: Known,
     parts: dict[str, tuple[float, float]],
+    aligning: Aligning = align,
 ) -> Generator[Update, None, Alignment]:
     """Fill ``scene`` with frames of the photos that hang together; the others are named in a note.
 
@@ -61,6 +64,7 @@ def build(
         expected: how many pairs there will be.
         known: what is known of the cameras beforehand.
         parts: where the stages "Pairing" and "Aligning" begin and end, as fractions of the whole run.
+        aligning: what makes one world of the pairs.
 
     Raises:
         InputError: no two photos have anything in common, or what is known of them makes no sense.
@@ -81,7 +85,7 @@ def build(
                 changed = shown.show(world, world.grow()) if len(members) > 2 else ()
             yield Update("Pairing", start + (end - start) * fraction, f"Saw {done} of {expected} pairs", scene, changed)
     start, end = parts["Aligning"]
-    with closing(align(store, known)) as steps:
+    with closing(aligning(store, known)) as steps:
         while True:
             try:
                 step = next(steps)

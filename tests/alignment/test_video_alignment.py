@@ -182,11 +182,11 @@ def test_a_shift_is_followed_and_leads_back_but_where_it_leaves_the_picture():
     random = np.random.default_rng(0)
     picture = np.repeat(np.repeat(random.integers(0, 255, (40, 50, 3), np.uint8), 4, 0), 4, 1)
     forward, backward = follow(picture[:, :-12], picture[:, 12:])
-    inside = np.isfinite(forward.error)
+    inside = np.isfinite(forward.trip)
     assert not inside[:, :10].any()
     assert np.median(np.abs(forward.flow[inside] - [-12, 0])) < 0.1
-    assert np.median(forward.error[inside]) < 0.1
-    assert np.isinf(backward.error[:, -10:]).mean() > 0.9
+    assert np.median(forward.trip[inside]) < 0.1
+    assert np.isinf(backward.trip[:, -10:]).mean() > 0.9
     shift = np.full((6, 8, 2), [1.5, 0.0], np.float32)
     back = there_and_back(shift, -shift)
     assert np.nanmax(np.abs(back)) < 1e-6

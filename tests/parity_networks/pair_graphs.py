@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recon.alignment.pair_graph import (
+    STRIDES,
     Pair,
     complete,
     log_window,
@@ -12,8 +13,6 @@ from recon.alignment.pair_graph import (
     within,
     within_circle,
 )
-
-STRIDES = {"swin": 1, "swinstride": 2, "swin2stride": 3}
 
 
 def dust3r_graph(name: str, count: int, both: bool, kept: str | None = None) -> list[Pair]:
