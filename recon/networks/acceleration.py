@@ -52,6 +52,14 @@ def on_device(network: Network, device: torch.device, accelerated: Callable[[Net
     return accelerated(network).to(device)
 
 
+def bounded_is_faster(device: torch.device) -> bool:
+    """Whether `bounded_attention` is known to be the fastest there; on other cards it has not been seen to be.
+
+    Without a running maximum exponents must be bfloat16's, which such cards have.
+    """
+    return fused.AVAILABLE and torch.cuda.get_device_capability(device) == (9, 0)
+
+
 def half_precision(device: torch.device) -> torch.dtype:
     """bfloat16, or float16 on cards that are older than it."""
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
@@ -66,13 +74,14 @@ class FusedBlock(Block):
         block: gives its parts away.
         dtype: of the matrices that float16 may not hold.
         bounded: use `bounded_attention` where the weights allow it.
+        checked: use it where they do not, too, and let it tell what is out of its range.
     """
 
     # The norm that the next block begins with and the precision it wants. Where it is known, the last pass of this
     # block does it too, and leaves what it gives as an attribute of the tokens.
     following: tuple[nn.LayerNorm, torch.dtype] | None = None
 
-    def __init__(self, block: Block, dtype: torch.dtype, bounded: bool) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype, bounded: bool, checked: bool = False) -> None:
         nn.Module.__init__(self)
         self.norm1, self.attn, self.ls1 = block.norm1, block.attn, block.ls1
         self.norm2, self.mlp, self.ls2 = block.norm2, block.mlp, block.ls2
@@ -81,7 +90,9 @@ class FusedBlock(Block):
             part.to(self.dtype)
         width = self.attn.proj.in_features // self.attn.heads
         score = bounded_attention.largest_score(self.attn.q_norm, self.attn.k_norm)
-        self.bounded = bounded and width == 64 and score < bounded_attention.LARGEST
+        held = score < bounded_attention.LARGEST
+        self.bounded = width == 64 and ((bounded and held) or checked)
+        self.checked = self.bounded and not held
         self.factor = bounded_attention.factor(width) if self.bounded else 1.0
         # Exponentials without a maximum need bfloat16's range, hence values too; queries and keys need float16 no more
         # than values do, and it makes a GPU hotter, hence slower.
@@ -90,7 +101,7 @@ class FusedBlock(Block):
     def project(self, tokens: Tensor, rotary: Rotary | None = None) -> Heads:
         """See `Block.project`; ``rotary`` as in `Block.forward`."""
         parts = in_parts(tokens)
-        if len(parts) == 1 and rotary is None and isinstance(self.attn.q_norm, nn.Identity):
+        if len(parts) == 1 and rotary is None and isinstance(self.attn.q_norm, nn.Identity) and not self.bounded:
             query, key, value = self._packed(tokens).unbind(2)
             return query, key, value
         shape = (*tokens.shape[:2], self.attn.heads, tokens.shape[2] // self.attn.heads)
@@ -108,7 +119,14 @@ class FusedBlock(Block):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Block.attend`."""
-        return bounded_attention.attend(query, key, value, self.dtype) if self.bounded else attend(query, key, value)
+        if self.bounded:
+            return bounded_attention.attend(query, key, value, self.dtype, self.checked)
+        return attend(query, key, value)
+
+    def trust_no_bound(self) -> None:
+        """Attend as others do from now on, whatever the scores."""
+        self.bounded = self.checked = False
+        self.factor, self.seen = 1.0, self.dtype
 
     def add(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """See `Block.add`; the tokens that are given stay as they are."""

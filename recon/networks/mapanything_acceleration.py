@@ -6,6 +6,7 @@ is known of views and its fusion, poses and scale.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,6 +17,7 @@ from recon.networks.acceleration import (
     ATTENTION,
     GRAPH_TOKENS,
     FusedBlock,
+    bounded_is_faster,
     finite,
     half_precision,
     in_range,
@@ -26,7 +28,9 @@ from recon.networks.acceleration import (
 )
 from recon.networks.mapanything import Features, Known, MapAnything, Maps, Prediction
 from recon.networks.mapanything_configuration import PATCH
-from recon.networks.recording import Recorder
+from recon.networks.recording import Recorder, recording
+
+log = logging.getLogger(__name__)
 
 
 def accelerate(network: MapAnything, device: torch.device) -> MapAnything:
@@ -36,7 +40,9 @@ def accelerate(network: MapAnything, device: torch.device) -> MapAnything:
         network: with its weights, on any device but "meta".
         device: where to run it.
     """
-    return on_device(network, device, lambda network: Accelerated(network, half_precision(device)))
+    return on_device(
+        network, device, lambda network: Accelerated(network, half_precision(device), bounded_is_faster(device))
+    )
 
 
 class Accelerated(MapAnything):
@@ -48,18 +54,23 @@ class Accelerated(MapAnything):
     Args:
         network: gives its parts away.
         dtype: of the matrices of those blocks, and of what they multiply, where float16 cannot hold it.
+        bounded: use `bounded_attention` across views, as long as no score is out of its range.
         dense: precision of the dense head's convolutions but for the last.
     """
 
-    def __init__(self, network: MapAnything, dtype: torch.dtype, dense: torch.dtype = torch.float16) -> None:
+    def __init__(
+        self, network: MapAnything, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float16
+    ) -> None:
         nn.Module.__init__(self)
         self.configuration = network.configuration
         for name, part in [*network.named_children(), *network.named_parameters(recurse=False)]:
             setattr(self, name, part)
-        for blocks in (self.encoder.model.blocks, self.info_sharing.self_attention_blocks):
-            for index, block in enumerate(blocks):
-                blocks[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
-        link(self.encoder.model.blocks)  # between the others tokens are put together anew
+        within, shared = self.encoder.model.blocks, self.info_sharing.self_attention_blocks
+        for index, block in enumerate(within):
+            within[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
+        for index, block in enumerate(shared):
+            shared[index] = FusedBlock(block, dtype, False, bounded and index % 2 == 0)  # type: ignore[arg-type]
+        link(within)  # between the others tokens are put together anew
         lighten(self.dense_head, self.last, dense)
         self._recorded = Recorder(in_order)
         self.eval().requires_grad_(False)
@@ -82,7 +93,14 @@ class Accelerated(MapAnything):
     ) -> Features:
         """See `MapAnything.encode`; progress tells what the device has done, not what it was given to do."""
         with sdpa_kernel(ATTENTION, set_priority=True):
-            return super().encode(images, known, None if progress is None else paced(progress))
+            features = super().encode(images, known, None if progress is None else paced(progress))
+        checked = [block for block in self.modules() if isinstance(block, FusedBlock) and block.checked]
+        if not checked or recording() or finite(features.layers[-1], features.scale):  # who replays looks at what comes
+            return features
+        log.warning("Attention across views leaves the range of the fastest way, and goes on in one that takes longer.")
+        for block in checked:
+            block.trust_no_bound()
+        return self.encode(images, known, None if progress is None else lambda _: progress(1.0))
 
     def maps(self, features: Features, frames: slice | Sequence[int]) -> Maps:
         """See `MapAnything.maps`."""
@@ -92,5 +110,6 @@ class Accelerated(MapAnything):
 
 
 def in_order(prediction: Prediction) -> bool:
-    """Whether the dense head stayed in the range of its precision."""
-    return finite(prediction.rays, prediction.depth, prediction.confidence, prediction.clear)
+    """Whether attention and the dense head stayed in their range."""
+    dense = (prediction.rays, prediction.depth, prediction.confidence, prediction.clear)
+    return finite(*dense, prediction.translations, prediction.scale)

@@ -16,6 +16,7 @@ from recon.networks.acceleration import (
     ATTENTION,
     GRAPH_TOKENS,
     FusedBlock,
+    bounded_is_faster,
     finite,
     fits_float16,
     half_precision,
@@ -25,7 +26,6 @@ from recon.networks.acceleration import (
     on_device,
     paced,
 )
-from recon.networks.layers import fused
 from recon.networks.layers.dpt import Dpt
 from recon.networks.recording import Recorder, aside, recording
 from recon.networks.vggt import VGGT, Features, Prediction
@@ -38,13 +38,9 @@ def accelerate(network: VGGT, device: torch.device) -> VGGT:
         network: with its weights, on any device but "meta".
         device: where to run it.
     """
-
-    def accelerated(network: VGGT) -> VGGT:
-        # Without a running maximum exponents must be float32's; on other cards it has not been seen to be faster.
-        bounded = fused.AVAILABLE and torch.cuda.get_device_capability(device) == (9, 0)
-        return Accelerated(network, half_precision(device), bounded)
-
-    return on_device(network, device, accelerated)
+    return on_device(
+        network, device, lambda network: Accelerated(network, half_precision(device), bounded_is_faster(device))
+    )
 
 
 class Accelerated(VGGT):

@@ -94,6 +94,21 @@ def test_it_is_attention():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_is_out_of_range_is_no_number_if_it_is_checked():
+    random = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, 500, 3, WIDTH, generator=random).to("cuda", torch.bfloat16)
+    scaled = query * bounded_attention.factor(WIDTH)
+    plain = bounded_attention.attend(scaled, key, value)
+    assert torch.equal(bounded_attention.attend(scaled, key, value, check=True), plain)
+    scaled[:, 7, 1] *= 100  # overflows
+    key[:, :, 2] = scaled[:, 9:10, 2] * -100  # so that all exponentials of this query are 0
+    found = bounded_attention.attend(scaled, key, value, check=True).unflatten(-1, (3, WIDTH)).isnan()
+    assert found[0, 7, 1].all()
+    assert found[0, 9, 2].all()
+    assert not found[0, :, 0].any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 893, 3000])
 @pytest.mark.parametrize("largest", [5.0, 70.0])
 def test_it_is_attention_on_a_gpu_whatever_the_scores(count, largest):

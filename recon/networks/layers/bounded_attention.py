@@ -1,9 +1,12 @@
-"""Exact attention where the weights alone bound every score, so that softmax needs no maximum.
+"""Exact attention where scores are small enough, so that softmax needs no maximum.
 
 Softmax takes the largest score off all others first, lest an exponential overflow; finding it as the keys go by costs a
 GPU about a seventh of its time. Queries and keys that LayerNorm has normed (query-key normalisation: Dehghani et al.
 2023, section 2.1) have a length that its weights bound, and rotary positions keep lengths. Where the bound is below
 `LARGEST`, sums of exponentials fit into float32, and without the maximum the result is the same but for rounding.
+
+Where no norm bounds scores they are mostly as small. Then each sum can tell: between `LEAST_SUM` and `LARGEST_SUM`
+nothing that counts was lost, and what else there is becomes no number, for all to see.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from torch.nn import functional
 from recon.networks.layers import fused
 
 LARGEST = 80.0  # of a score to the base 2: leaves 2 ** 47 for the number of keys and the size of values
+LEAST_SUM, LARGEST_SUM = 2.0**-60, 2.0**100  # of up to 2 ** 20 exponentials; float32 ends at 2 ** -126 and 2 ** 128
 KEYS = 64  # of a step
 FEW = 40_000  # tokens; up to here steps of fewer queries are faster: they fill the GPU more evenly
 
@@ -26,8 +30,8 @@ if fused.AVAILABLE:
 
     @triton.jit
     def _attend(
-        queries, keys, values, attended, count,
-        HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
+        queries, keys, values, attended, count, least, largest,
+        HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr, CHECK: tl.constexpr,
     ):  # fmt: skip
         stride: tl.constexpr = HEADS * WIDTH
         start = (tl.program_id(1) // HEADS).to(tl.int64) * count * stride + tl.program_id(1) % HEADS * WIDTH
@@ -53,7 +57,10 @@ if fused.AVAILABLE:
             weight = tl.where(known[None, :], tl.exp2(tl.dot(query, each)), 0.0)
             total += tl.sum(weight, 1)
             result = tl.dot(weight.to(value.dtype), value, result)
-        tl.store(attended + place, (result / total[:, None]).to(attended.dtype.element_ty), inside)
+        result = result / total[:, None]
+        if CHECK:
+            result = tl.where(((total > least) & (total < largest))[:, None], result, float("nan"))
+        tl.store(attended + place, result.to(attended.dtype.element_ty), inside)
 
 
 def factor(width: int) -> float:
@@ -80,8 +87,8 @@ def largest_score(query: nn.Module, key: nn.Module) -> float:
     return product.item() * factor(width)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """See `recon.networks.layers.transformer.attend`; no score may exceed `LARGEST`.
+def attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype | None = None, check: bool = False) -> Tensor:
+    """See `recon.networks.layers.transformer.attend`; no score may exceed `LARGEST`, unless it is checked.
 
     Args:
         query: ``[B, N, heads, head_width]``, multiplied by `factor` already; contiguous.
@@ -89,6 +96,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype | None 
         value: the same shape; contiguous. In bfloat16 or float32, whose exponents sums of exponentials need; so are
             the exponentials themselves. Queries and keys may be in any precision.
         dtype: of what comes out; None for that of queries.
+        check: give NaN for queries whose scores are out of range.
     """
     batch, count, heads, width = query.shape
     if not fused.compiled(query):
@@ -99,7 +107,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype | None 
     rows = 64 if batch * count <= FEW else 128
     with torch.cuda.device_of(query):
         _attend[(triton.cdiv(count, rows), batch * heads)](
-            query, key, value, attended, count,
-            HEADS=heads, WIDTH=width, ROWS=rows, KEYS=KEYS, num_warps=4, num_stages=3,
+            query, key, value, attended, count, LEAST_SUM, LARGEST_SUM,
+            HEADS=heads, WIDTH=width, ROWS=rows, KEYS=KEYS, CHECK=check, num_warps=4, num_stages=3,
         )  # fmt: skip
     return attended.flatten(2)

@@ -10,6 +10,7 @@ import os
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recon.networks.layers.rotary import rotate
 from recon.networks.layers.transformer import Heads, Rotary
@@ -41,6 +42,15 @@ if AVAILABLE:
             centred *= tl.rsqrt(tl.sum(centred * centred, 0) / width + eps)
             value = centred * tl.load(weight + column, inside, 0.0) + tl.load(bias + column, inside, 0.0)
             tl.store(normed + start + column, value, inside)
+
+    @triton.jit
+    def _gate(packed, gated, count, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+        place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        inside = place < count
+        source = packed + place // WIDTH * (2 * WIDTH) + place % WIDTH
+        gate = tl.load(source, inside, 0.0).to(tl.float32)
+        value = tl.load(source + WIDTH, inside, 0.0).to(tl.float32)
+        tl.store(gated + place, gate * tl.sigmoid(gate) * value, inside)
 
     @triton.jit
     def _turn(
@@ -124,6 +134,20 @@ def add_(tokens: Tensor, update: Tensor, scale: Tensor | None) -> None:
         tokens += update if scale is None else update * scale
         return
     launch_add_norm(tokens, update, scale, tokens, None, None)
+
+
+def gated(packed: Tensor) -> Tensor:
+    """The second half of the channels of ``[..., 2 C]``, contiguous, times the first through a SiLU."""
+    if not compiled(packed) or packed.requires_grad:
+        gate, value = packed.chunk(2, -1)
+        return functional.silu(gate) * value
+    width, size = packed.shape[-1] // 2, 2048
+    result = torch.empty((*packed.shape[:-1], width), dtype=packed.dtype, device=packed.device)
+    with torch.cuda.device_of(packed):
+        _gate[(triton.cdiv(result.numel(), size),)](
+            packed, result, result.numel(), WIDTH=width, BLOCK=size, num_warps=8
+        )
+    return result
 
 
 def norm_rotate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from recon.networks.layers import fused
 
 
 class SwiGlu(nn.Module):
@@ -21,5 +22,4 @@ class SwiGlu(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[..., width]`` to the same."""
-        gate, value = self.w12(tokens).chunk(2, -1)
-        return self.w3(functional.silu(gate) * value)
+        return self.w3(fused.gated(self.w12(tokens)))
