@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
@@ -30,7 +31,7 @@ from recon.networks.mapanything_acceleration import accelerate
 from recon.networks.mapanything_checkpoint import configuration_of, own_names
 from recon.networks.mapanything_outputs import intrinsics_from_rays, pose_matrices
 from recon.networks.vggt import slices
-from recon.scene import Camera, Scene, View
+from recon.scene import Camera, Frame, Scene, View
 
 TOGETHER = 32  # views whose poses are read at a time
 QUICK = 1.0  # seconds; what is over sooner tells of no progress, and needs no thread
@@ -112,20 +113,26 @@ class MapAnything(Model):
         scene.metric = rig.metric
         scene.notes.extend(rig.notes)
 
+        guessed: list[str] = []
+
+        def framed(i: int, maps: Maps) -> Frame:
+            camera, own = camera_of(maps, rig, i, inputs[i], told[i])
+            if not own:
+                guessed.append(chosen[i].name)
+            return place(chosen[i], plan.views[i], inputs[i][1], camera, maps, rig.unit, options)
+
         start, end = parts["Placing"]
-        odd = 0
-        for frames in slices(len(chosen), plan.chunk):
-            changed = tuple(range(frames.start, frames.stop))
-            for i, maps in zip(changed, self._maps(features, [order.index(i) for i in changed], scale), strict=True):
-                camera, own = camera_of(maps, rig, i, inputs[i], told[i])
-                odd += not own
-                frame = place(chosen[i], plan.views[i], inputs[i][1], camera, maps, rig.unit, options)
-                scene.frames.append(frame)
-            fraction = start + (end - start) * frames.stop / len(chosen)
-            yield Update("Placing", fraction, f"Placed {chosen[changed[-1]].name}", scene, changed)
-        del features, inputs
-        if odd:
-            scene.notes.append(f"How wide {odd} of the {len(chosen)} photos look could not be told: it is a guess.")
+        with ThreadPoolExecutor(4) as pool:
+            for frames in slices(len(chosen), plan.chunk):
+                changed = tuple(range(frames.start, frames.stop))
+                maps = self._maps(features, [order.index(i) for i in changed], scale)
+                scene.frames.extend(pool.map(framed, changed, maps))
+                fraction = start + (end - start) * frames.stop / len(chosen)
+                yield Update("Placing", fraction, f"Placed {chosen[changed[-1]].name}", scene, changed)
+        del features
+        if guessed:
+            count = f"{len(guessed)} of the {len(chosen)} photos"
+            scene.notes.append(f"How wide {count} look could not be told: it is a guess.")
 
         yield from verified(scene, views, options, parts)
         yield Update("Finishing", 1.0, "Done", scene)

@@ -11,8 +11,8 @@ from recon.models.planning import SIDES, Needs, Size
 from recon.models.stages import cores, geometry_seconds
 from recon.scene import View
 
-FIT_SECONDS = 0.02  # to bring a view to its size
-EDGE_SECONDS = 1e-6  # of each pixel, to find the edges at which surfaces are torn
+FIT_SECONDS = 0.025  # to bring a view to its size
+EDGE_SECONDS = 4.5e-7  # of each pixel, to find the edges at which surfaces are torn
 
 
 def suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:

@@ -3,7 +3,7 @@
 import pytest
 
 from recon.models import curves
-from recon.models.curves import VGGT
+from recon.models.curves import MAPANYTHING, VGGT
 
 HEIGHT, WIDTH, CHUNK = 336, 518, 8
 
@@ -38,13 +38,27 @@ def test_a_gpu_takes_about_what_was_measured(frames, height, width, gigabytes, p
         assert cost.dense == pytest.approx(dense, rel=0.4)
 
 
-def test_all_that_a_run_takes_grows_with_it():
-    for device in VGGT.curves:
-        costs = [curves.predict(VGGT, frames, HEIGHT, WIDTH, device, 1) for frames in (1, 2, 20, 200, 1000)]
+# MapAnything with stand-in weights on one core of an AMD EPYC with AVX-512, torch 2.13, steps as the app runs them: the
+# largest resident set in GB, seconds of the process in the pass and in the dense head.
+CPU = [(1, 168, 518, 5.56, 13.9, 1.6), (2, 168, 518, 5.60, 25.8, 2.3), (3, 336, 518, 5.97, 86.4, 6.8)]
+
+
+@pytest.mark.parametrize(("frames", "height", "width", "gigabytes", "passing", "dense"), CPU)
+def test_a_cpu_takes_about_what_was_measured(frames, height, width, gigabytes, passing, dense):
+    cost = curves.predict(MAPANYTHING, frames, height, width, "cpu", 1)
+    assert cost.memory / 1e9 == pytest.approx(gigabytes, rel=0.02)
+    assert cost.encoding == pytest.approx(passing, rel=0.1)
+    assert cost.dense == pytest.approx(dense, rel=0.35)
+
+
+@pytest.mark.parametrize("network", [VGGT, MAPANYTHING])
+def test_all_that_a_run_takes_grows_with_it(network):
+    for device in network.curves:
+        costs = [curves.predict(network, frames, HEIGHT, WIDTH, device, 1) for frames in (1, 2, 20, 200, 1000)]
         assert [cost.memory for cost in costs] == sorted(cost.memory for cost in costs)
         assert [cost.encoding for cost in costs] == sorted(cost.encoding for cost in costs)
         assert costs[-1].encoding > 10 * costs[-2].encoding  # of pairs of tokens
-        smaller = curves.predict(VGGT, 20, HEIGHT // 2, WIDTH // 2, device, 1)
+        smaller = curves.predict(network, 20, HEIGHT // 2, WIDTH // 2, device, 1)
         assert smaller.memory < costs[2].memory
         assert smaller.encoding < costs[2].encoding / 3
 
