@@ -197,13 +197,15 @@ def _said(visit: Visit) -> str:
 def _summary(visit: Visit, kinds: set[str]) -> str:
     assert visit.knowledge.known is not None
     rows = visit.knowledge.known.rows
-    counts = [
-        f"{kind} of {sum(bool(getattr(row, part)) for row in rows)}"
-        for kind, part in (("intrinsics", "intrinsics"), ("poses", "pose"), ("depth", "depth"))
-        if kind in kinds
-    ]
-    words = f"{', '.join(counts)} of {markup.count(len(rows), 'photo')}" if counts else "nothing that is certain yet"
-    return f'<div class="status done" role="status">Known: {words}</div>'
+    parts = {"intrinsics": "intrinsics", "poses": "pose", "depth": "depth"}
+    counts = [f"{kind} of {_all(rows, part)}" for kind, part in parts.items() if kind in kinds]
+    words = f"Known: {_listed(counts)}" if counts else "Nothing is known for certain yet."
+    return f'<div class="status done" role="status">{words}</div>'
+
+
+def _all(rows: Sequence[Row], part: str) -> str:
+    count = sum(bool(getattr(row, part)) for row in rows)
+    return markup.count(count, "photo") if count < len(rows) else "all photos"
 
 
 def _unheeded(card: Card, kinds: set[str]) -> list[str]:

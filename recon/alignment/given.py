@@ -45,8 +45,9 @@ class Comparison:
             return "One camera was given: it lies on the one that was found, so they cannot be compared."
         if not self.rigid and (count == 2 or self.size == 0):  # laid on each other, whatever they are
             return f"{of} were given: on average {self.rotation:.1f}° from those that were found."
-        far = in_words(self.distance, True) if self.rigid else f"{self.distance / self.size:.1%} of the way"
-        return f"{of} were given: on average {self.rotation:.1f}° and {far} from those that were found."
+        far = in_words(self.distance, True) if self.rigid else f"{self.distance / self.size:.1%} of their spread"
+        doubt = " They may be the wrong way round (camera from world), or of other axes." if self.rotation > 60 else ""
+        return f"{of} were given: on average {self.rotation:.1f}° and {far} from those that were found.{doubt}"
 
 
 def compare(given: Given, frames: Sequence[Frame], metric: bool) -> Comparison:

@@ -85,6 +85,8 @@ def test_the_sentence_says_what_can_be_said() -> None:
     given = given_of(frames, 3.0, False)
     given.world_from_camera[:, :3, :3] = given.world_from_camera[:, :3, :3] @ turn(0, 5.0)
     assert compare(given, frames, True).in_words(5).startswith("All 5 cameras were given: on average 5.0° and 0.0% of")
+    backwards = Given(given.frames, np.linalg.inv(given.world_from_camera), False)
+    assert "wrong way round" in compare(backwards, frames, True).in_words(5)
     some = Given((0, 2, 4), given.world_from_camera[[0, 2, 4]], False)
     assert compare(some, frames, True).in_words(5).startswith("3 of 5 cameras")
     two = compare(Given((0, 1), given.world_from_camera[:2], False), frames, False).in_words(5)
