@@ -16,6 +16,7 @@ from recon.scene import Frame
 ROUNDS = 10  # of the robust fit
 PAIRS = 100  # of cameras from which it may begin
 FLAT = 0.05  # centres that are no wider than this part of their length lie on a line
+WRONG = 30  # degrees on average: more is no inaccuracy
 AXES = np.concatenate([np.eye(3), -np.eye(3)])
 
 
@@ -46,7 +47,7 @@ class Comparison:
         if not self.rigid and (count == 2 or self.size == 0):  # laid on each other, whatever they are
             return f"{of} were given: on average {self.rotation:.1f}° from those that were found."
         far = in_words(self.distance, True) if self.rigid else f"{self.distance / self.size:.1%} of their spread"
-        doubt = " They may be the wrong way round (camera from world), or of other axes." if self.rotation > 60 else ""
+        doubt = " They may be the wrong way round, or of other axes." if self.rotation > WRONG else ""
         return f"{of} were given: on average {self.rotation:.1f}° and {far} from those that were found.{doubt}"
 
 
