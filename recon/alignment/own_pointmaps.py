@@ -12,6 +12,7 @@ from recon.alignment.pair_maps import Known, Samples
 
 FOCALS = 21  # tried for a view that is no pair's first, between these shares of its longer side
 NARROWEST, WIDEST = 3.0, 0.5
+SHORTEST, LONGEST = 0.1, 30.0  # focal lengths of any camera, in the same unit: others are of maps that tell nothing
 USUAL = 1.2  # where nothing tells
 REPROJECTION_ERROR = 0.02  # of an inlier there, of the longer side
 
@@ -67,7 +68,9 @@ def focal_lengths(samples: Samples, known: Known) -> np.ndarray:
             sides = np.concatenate([maps[view] for view in group])
             pixels = samples.pixels[samples.first[sides // 2]].reshape(-1, 2)
             found = focal_of_points(samples.points[sides].reshape(-1, 3), pixels, samples.weights[sides].ravel())
-            focal[list(group)] = found or np.nan
+            longest = samples.size[list(group)].max()
+            if found is not None and SHORTEST * longest < found < LONGEST * longest:
+                focal[list(group)] = found
     return focal
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon.errors import InputError
-from recon.models.base import USES, Card, Direct, Model, Options, Plan, Update
+from recon.models.base import Card, Direct, Model, Options, Plan, Update
 from recon.scene import View
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ DUST3R = Card(
     repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
     files=("model.safetensors",),
     choices=("graph", "shared_focal", "verify", "dense"),
-    heeds=("intrinsics", "poses"),
     defaults=(),
 )
 DUST3R_LINEAR = replace(
@@ -100,6 +99,17 @@ DUST3R_SMALL = replace(
     resolution=224,
     repository="naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
 )
+MONST3R = replace(
+    DUST3R,
+    name="monst3r",
+    title="MonST3R",
+    summary="DUSt3R for videos in which things move: it tells what moves, and where it is at each time.",
+    licence_url="https://huggingface.co/Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
+    maximum_views=1000,
+    paper="https://arxiv.org/abs/2410.03825",
+    code="recon.models.monst3r:Monst3r",
+    repository="Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
+)
 MAPANYTHING_APACHE = Card(
     name="mapanything-apache",
     title="MapAnything",
@@ -118,7 +128,6 @@ MAPANYTHING_APACHE = Card(
     repository="facebook/map-anything-apache",
     files=("model.safetensors",),
     choices=("points", "use", "align", "mask", "verify", "dense"),
-    heeds=USES,
     defaults=(),
 )
 MAPANYTHING = replace(
@@ -172,7 +181,6 @@ SIU3R = Card(
     files=("siu3r_epoch100.ckpt",),
     choices=(),
     defaults=(),
-    heeds=("intrinsics",),
 )
 NAVER = "https://download.europe.naverlabs.com/ComputerVision/MUSt3R/"
 MUST3R = Card(
@@ -229,6 +237,7 @@ CARDS = {
         DUST3R,
         DUST3R_LINEAR,
         DUST3R_SMALL,
+        MONST3R,
         MAPANYTHING_APACHE,
         MAPANYTHING,
         MAPANYTHING_V1_APACHE,

@@ -64,7 +64,7 @@ class Spill:
                     file.write(array.tobytes())
                 file.flush()
                 self.written += file.tell()
-                whole = np.memmap(file, np.uint8, "c").view(np.ndarray)
+                whole = np.memmap(file, np.uint8, "c")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InputError(
@@ -73,7 +73,8 @@ class Spill:
                 ) from error
             raise
         for (frame, name, array), start in zip(arrays, starts, strict=True):
-            setattr(frame, name, whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
+            part = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            setattr(frame, name, part.view(np.ndarray))
 
 
 def _maps(frame: Frame) -> dict[str, np.ndarray]:
