@@ -17,6 +17,7 @@ from demo import models
 from demo.models import Download
 from demo.session import Session, return_memory
 from recon import InputError, Options, Scene, Update, View
+from recon.given import given_cameras
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class Job:
         if scene is None or not scene.frames:
             raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
         scene.notes = self.notes + scene.notes
+        scene.given = given_cameras(scene.frames, self.views)
         _every_frame(session)
         session.viewer.show(scene, ())
         session.scene = scene

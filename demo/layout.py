@@ -7,9 +7,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from demo import choices, controls, markup, measuring, timeline, tracking, uploads
+from demo import choices, controls, knowing, markup, measuring, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
+from demo.knowing import Knowing
 from demo.measuring import Measuring
 from demo.pictures import thumbnail
 from demo.timeline import Timeline
@@ -73,6 +74,7 @@ class Parts:
     figures: gr.HTML
     tracking: Tracking
     measuring: Measuring
+    knowing: Knowing
     panel: Controls
     downloads: dict[str, gr.Button]
     fetch: gr.DownloadButton
@@ -102,6 +104,7 @@ def layout() -> Parts:
                     2, 64, 16, step=1, label="Frames of the video", visible=False, buttons=[], elem_id="video-frames"
                 )
                 clear = gr.Button("Remove all pictures", size="sm", visible=False, elem_id="clear")
+                known = knowing.layout()
                 first = next(iter(CARDS.values()))
                 model = gr.Dropdown(
                     [(card.title, card.name) for card in CARDS.values()], value=first.name, label="Model",
@@ -136,6 +139,7 @@ def layout() -> Parts:
         with gr.Column(elem_id="panel", min_width=0):
             ruler = measuring.panel(toggle, hint, on_photo)
             panel = controls.layout()
+            knows = known(knowing.beside_scene())
             gr.HTML(markup.TAKE_HOME)
             with gr.Row(elem_classes="pair"):
                 downloads = {
@@ -148,7 +152,8 @@ def layout() -> Parts:
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
         token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, time, notes, frame, figures, following, ruler, panel, downloads, fetch, forget,
+        cancel, status, canvas, welcome, time, notes, frame, figures, following, ruler, knows, panel, downloads, fetch,
+        forget,
     )  # fmt: skip
 
 

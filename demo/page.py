@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import choices, controls, markup, measuring, shown, style, timeline, tracking, uploads
+from demo import choices, controls, knowing, markup, measuring, shown, style, timeline, tracking, uploads
 from demo.job import Job
 from demo.layout import Parts, layout
 from demo.session import Sessions
@@ -121,6 +121,9 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
         yield parts.choices.coupled(visit)
         yield await asyncio.to_thread(shown.go, parts, visit)
 
+    async def plan_again(visit: Visit) -> AsyncIterator[Updates]:
+        yield await asyncio.to_thread(shown.go, parts, visit)
+
     async def accept(visit: Visit, yes: bool) -> AsyncIterator[Updates]:
         (visit.accepted.add if yes else visit.accepted.discard)(visit.model)
         yield shown.buttons(parts, visit)
@@ -131,7 +134,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
         if not visit.agreed:
             raise InputError(f"Accept the licence of {CARDS[visit.model].title} first, or choose another model.")
         media = visit.media
-        views = [media.views[i] for i in visit.ticked]
+        views = [visit.views[i] for i in visit.ticked]
         fresh = Job(visit.session, visit.model, views, media.notes, visit.options)
         if fresh.start():
             visit.job = fresh
@@ -233,8 +236,10 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     controls.wire(parts.panel, token, find)
     timeline.wire(parts.timeline, token, find)
     tracking.wire(parts.tracking, token, find)
+    for known in knowing.wire(parts.knowing, token, find):
+        known.then(polite(plan_again), token, **on())
     for scaled in measuring.wire(parts.measuring, token, find):
         scaled.then(
             lambda key, number: shown.units(parts, visit, number) if (visit := find(key)) else {parts.notes: gr.skip()},
-            [token, parts.frame], [parts.notes, parts.figures], **controls.LIVE,
+            [token, parts.frame], [parts.notes, parts.figures, *widgets(parts.knowing.comparing)], **controls.LIVE,
         )  # fmt: skip

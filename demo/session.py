@@ -98,11 +98,11 @@ class Session:
             if not self._pages:
                 self.left_at = time.monotonic()
 
-    def store(self, uploaded: str | Path, move: bool = False) -> Path:
-        """Copy (or move) a file into the folder, under a safe version of its name, beside any file of that name."""
+    def store(self, uploaded: str | Path, move: bool = False, folder: str = "uploads") -> Path:
+        """Copy (or move) a file into ``folder``, under a safe version of its name, beside any file of that name."""
         uploaded = Path(uploaded)
-        uploads = self.folder / "uploads"
-        uploads.mkdir(exist_ok=True)
+        uploads = self.folder / folder
+        uploads.mkdir(parents=True, exist_ok=True)
         stem, suffix = _safe_name(uploaded.name)
         for number in range(1, 100_000):
             target = uploads / (f"{stem}{suffix}" if number == 1 else f"{stem} ({number}){suffix}")

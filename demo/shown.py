@@ -18,6 +18,7 @@ Updates = dict[Any, Any]
 def inputs(parts: Parts, visit: Visit) -> Updates:
     """The visitor's pictures, and what a run over them will take."""
     views = visit.media.views
+    visit.knowledge.follow(views)
     pictures = markup.strip([thumbnail(view.image) for view in views], [view.name for view in views], visit.ticked)
     frames = visit.frames_per_video
     return {
@@ -26,6 +27,7 @@ def inputs(parts: Parts, visit: Visit) -> Updates:
         parts.video_frames: gr.Slider(visible=frames > 0, value=max(frames, 2)),
         parts.clear: gr.Button(visible=bool(views)),
         parts.notes: _notes(visit),
+        **parts.knowing.restored(visit),
         **go(parts, visit),
     }
 
@@ -40,6 +42,7 @@ def model(parts: Parts, visit: Visit) -> Updates:
         parts.terms: "" if here else markup.terms(card, *models.route()),
         parts.accept: gr.Checkbox(visit.model in visit.accepted, label=markup.agreement(card)),
         **parts.choices.restored(visit),
+        **parts.knowing.heeded(visit),
         **buttons(parts, visit),
     }
 
@@ -63,7 +66,7 @@ def buttons(parts: Parts, visit: Visit) -> Updates:
 def _plan(visit: Visit) -> str:
     if not visit.ticked:
         return markup.quiet("Tick at least one picture.") if visit.media.views else ""
-    views = [visit.media.views[i] for i in visit.ticked]
+    views = [visit.views[i] for i in visit.ticked]
     try:
         return markup.plan(models.plan(visit.model, views, visit.options), len(views))
     except InputError as error:
@@ -83,13 +86,16 @@ def scene(parts: Parts, visit: Visit) -> Updates:
         **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
         **parts.measuring.restored(visit),
+        **parts.knowing.compared(visit),
         **parts.panel.restored(visit),
     }
 
 
 def units(parts: Parts, visit: Visit, number: float) -> Updates:
     """What a scene of another scale says; the frame is counted from 1."""
-    return {parts.notes: _notes(visit), parts.figures: figures(visit, number)}
+    return {
+        parts.notes: _notes(visit), parts.figures: figures(visit, number), **parts.knowing.compared(visit)
+    }  # fmt: skip
 
 
 def figures(visit: Visit, number: float) -> str:

@@ -24,6 +24,7 @@ from viser import ClientHandle
 from demo.clouds import Clouds
 from demo.flight import Flights
 from demo.frusta import Click, Frusta
+from demo.given import GivenCameras
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
 from demo.picking import Hit, Ray, pick
@@ -70,6 +71,7 @@ class Viewer:
         self._frusta = Frusta(self._server, self._clicked)
         self._lines = Lines(self._server)
         self._rulers = Rulers(self._server)
+        self._given = GivenCameras(self._server)
         self._picked: Callable[[Scene, Hit | None], None] | None = None
         self._home: Eye | None = None
         self._stopped = False
@@ -119,6 +121,7 @@ class Viewer:
             if not indices:
                 self._draw_tracks()
                 self._rulers.clear()
+                self._given.clear()
                 return
             # while a scene grows it stays in its place
             placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
@@ -133,6 +136,7 @@ class Viewer:
             self._frusta.draw(self._scene.frames, self._grid.placement, wanted)
             self._draw_tracks()
             self._rulers.show(self._scene, placement)
+            self._given.show(self._scene, placement)
             self._look(fresh)
 
     def clear(self) -> None:
@@ -194,6 +198,11 @@ class Viewer:
         with self._lock:
             self._lines.visible = visible
 
+    def set_given_visible(self, visible: bool) -> None:
+        """Show or hide the cameras that the visitor gave."""
+        with self._lock:
+            self._given.visible = visible
+
     def show_measurements(self, scene: Scene, begun: Hit | None = None) -> None:
         """Draw those that ``scene`` has now, and where one has ``begun``, if it is the one that is shown."""
         with self._lock, self._server.atomic():
@@ -212,6 +221,7 @@ class Viewer:
             self._grid = replace(self._grid, placement=self._grid.placement.rescaled(factor))
             self._clouds.lay(self._grid, self._scene.frames)
             self._rulers.show(self._scene, self._grid.placement)
+            self._given.show(self._scene, self._grid.placement)
         self._server.flush()
 
     def set_colour(self, by: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from demo import models
 from demo.following import Picks
 from demo.job import Job
+from demo.knowledge import Knowledge
 from demo.session import Session
-from recon import CARDS, Options
+from recon import CARDS, Options, View
 from recon.media import Media
 from recon.models import Card
 
@@ -52,6 +53,7 @@ class Visit:
         look: how the viewer draws.
         picks: points clicked in the scene, to be followed; see `demo.tracking.picks_of`.
         measures: what is measured in the scene; see `demo.measures.measures_of`.
+        knowledge: what is known of the pictures beside them.
         lock: held while the pictures change.
     """
 
@@ -66,7 +68,16 @@ class Visit:
     look: Look = Look()
     picks: Picks | None = None
     measures: Measures | None = None
+    knowledge: Knowledge = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.knowledge = Knowledge(self.session)
+
+    @property
+    def views(self) -> list[View]:
+        """The pictures, with what else is known of them."""
+        return self.knowledge.views(self.media.views)
 
     @property
     def media(self) -> Media:

@@ -191,7 +191,7 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "--size", type=_size, metavar="HEIGHTxWIDTH",
         help="measure the network alone, from pictures of this size on the device to all maps, and its distance from "
-        "float32 (vggt, mapanything, dust3r; stand-in weights where none are at hand)",
+        "float32 (vggt, mapanything, dust3r), or its frames a second (must3r); stand-in weights where none are at hand",
     )  # fmt: skip
     _add_model_arguments(command)
     command.set_defaults(run=_bench)
@@ -471,7 +471,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _bench_network(arguments: argparse.Namespace) -> int:
-    from recon import bench_network
+    from recon import bench_memory, bench_network
 
     if arguments.photos is not None:
         raise InputError("--size measures the network on pictures of its own: leave the folder out.")
@@ -481,8 +481,9 @@ def _bench_network(arguments: argparse.Namespace) -> int:
     request = bench_network.Request(
         arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat
     )
-    progress = bench_network.measure_network(request, arguments.frames)
-    return _measured(progress, arguments.frames, "pictures", partial(bench_network.as_table, request))
+    kind: Any = bench_memory if arguments.model in bench_memory.MODELS else bench_network
+    progress = kind.measure_network(request, arguments.frames)
+    return _measured(progress, arguments.frames, "pictures", partial(kind.as_table, request))
 
 
 def _bench_pairs(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recon import geometry
+from recon.given import Given
 from recon.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ class Scene:
         gaussians: of the whole scene, or None.
         labels: what the frames' segments are, or None where the model recognises nothing.
         measurements: lengths that somebody took in it.
+        given: the cameras that the user gave, in that user's world, or None.
     """
 
     frames: list[Frame] = field(default_factory=list)
@@ -311,6 +313,7 @@ class Scene:
     gaussians: Gaussians | None = None
     labels: Labels | None = None
     measurements: list[Measurement] = field(default_factory=list)
+    given: Given | None = None
 
     def rescaled(self, factor: float) -> Scene:
         """The same ``factor`` times as large (see `recon.scale`, whose `in_metres` knows what sets the factor)."""

@@ -10,6 +10,7 @@ with the light that those before left to each pixel, and pixels without light ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PAIRS = 4_000_000  # of a chunk, about 100 bytes each
 DILATION = 0.3  # added to the variance of an ellipse, pixels squared: none falls between pixels
 FAINTEST = 1 / 255  # alpha that is blended
-DARK = 1e-4  # share of light that ends the blending of a pixel
+DARKNESS = math.log(1e-4)  # logarithm of the share of light that ends the blending of a pixel
 TILE = 16  # pixels, of `INRIA`
 
 
@@ -254,8 +255,11 @@ def _blend(ellipses: _Ellipses, features: Tensor, size: tuple[int, int], rules: 
     canvas = carried.new_zeros(width * height, carried.shape[1])
     light = torch.zeros(width * height, dtype=torch.float64, device=canvas.device)  # logarithm of what is left
     for part in _chunks(ellipses.box):
+        left = light.detach() > DARKNESS
+        if not left.any():
+            break
         pixel, member = _pairs(ellipses.box[part], width)
-        lit = light.detach()[pixel] > _log(DARK)
+        lit = left[pixel]
         pixel, member = pixel[lit], member[lit] + part.start
         alpha = _alpha(ellipses, pixel, member, width).clamp_max(rules.largest_alpha)
         bright = (alpha >= FAINTEST).nonzero()[:, 0]
@@ -266,16 +270,12 @@ def _blend(ellipses: _Ellipses, features: Tensor, size: tuple[int, int], rules: 
         loss = torch.log1p(-alpha.double())
         lost = torch.cat([loss.new_zeros(1), loss.cumsum(0)])
         after = lost[1:] - lost[starts][pixel] + light[pixel]
-        weight = torch.where(after >= _log(DARK), alpha * (after - loss).exp().to(alpha.dtype), 0)
+        weight = torch.where(after >= DARKNESS, alpha * (after - loss).exp().to(alpha.dtype), 0)
         canvas = canvas + functional.embedding_bag(
             member, carried, starts, mode="sum", per_sample_weights=weight.to(carried.dtype)
         )
         light = light + lost[starts + counts] - lost[starts]
     return canvas.unflatten(0, (height, width))
-
-
-def _log(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float64).log())
 
 
 def _alpha(ellipses: _Ellipses, pixel: Tensor, member: Tensor, width: int) -> Tensor:

@@ -23,11 +23,14 @@ from typing import Any
 import numpy as np
 
 from recon.errors import InputError
+from recon.given import Given
 from recon.measurement import Measurement
 from recon.scene import Camera, Frame, Gaussians, Labels, Scene, Segment, Tracks
 
 VERSION = 1
-DATACLASSES = {kind.__name__: kind for kind in (Scene, Frame, Camera, Tracks, Gaussians, Labels, Segment, Measurement)}
+DATACLASSES = {
+    kind.__name__: kind for kind in (Scene, Frame, Camera, Tracks, Gaussians, Labels, Segment, Measurement, Given)
+}
 LAYOUT = {"scene.json", "scene.npz", "frames"}
 
 

@@ -14,7 +14,7 @@ from recon.scene import Camera, Frame, Gaussians, Scene, Tracks
 from tests.helpers import synthetic_scene
 
 WITHOUT_LENGTH = {  # what scaling leaves alone; a new field must be thought of here or scaled
-    Scene: {"metric", "model", "settings", "notes", "tracks", "measurements", "labels"},
+    Scene: {"metric", "model", "settings", "notes", "tracks", "measurements", "labels", "given"},
     Frame: {
         "image", "confidence", "name", "view", "path", "original_size", "original_from_processed", "time", "valid",
         "moving", "segments",

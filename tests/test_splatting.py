@@ -150,6 +150,16 @@ def test_harmonics_of_degree_zero_are_plain_colours():
     torch.testing.assert_close(found.features[0, 15, 17], wanted[0], rtol=1e-2, atol=0)
 
 
+def test_many_that_cover_all_of_a_picture_end_where_it_is_dark():
+    count = 20_000
+    means = torch.tensor([0, 0, 2.0]).repeat(count, 1)
+    splats = Splats(means, torch.eye(3).repeat(count, 1, 1), torch.full((count,), 0.5))
+    start = time.monotonic()
+    found = render(splats, torch.ones(count, 1), LENS[None].float(), poses(1).float(), SIZE)
+    assert found.alpha.min() > 0.9
+    assert time.monotonic() - start < 10  # all pairs would be 25 million
+
+
 def test_two_pictures_worth_of_gaussians_take_seconds():
     count = 2 * 256 * 256
     splats = cloud(count, torch.float32, scale=0.004)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from recon.errors import InputError
+from recon.given import Given
+from recon.measurement import Measurement
 from recon.scene import Camera, Frame, Gaussians, Labels, Scene, Segment, Tracks
 from recon.storage import VERSION, replacing
 from tests.helpers import synthetic_scene
@@ -38,6 +40,8 @@ def full_scene() -> Scene:
     scene.gaussians = Gaussians(*parts, np.zeros(6, np.int32), np.tile(np.arange(6, dtype=np.int32)[:, None], 2))
     colours = np.array([[174, 199, 232], [188, 189, 34]], np.uint8)
     scene.labels = Labels(("wall", "chair"), colours, [Segment(3, 1, True, 0.9), Segment(4, 0, False, 0.7)])
+    scene.measurements = [Measurement((0, 1), ((3, 2), (5, 6)))]
+    scene.given = Given((1,), random.normal(size=(1, 4, 4)), True)
     return scene
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon.errors import InputError
-from recon.models.base import Card, Direct, Model, Options, Plan, Update
+from recon.models.base import USES, Card, Direct, Model, Options, Plan, Update
 from recon.scene import View
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ DUST3R = Card(
     repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
     files=("model.safetensors",),
     choices=("graph", "shared_focal", "verify", "dense"),
+    heeds=("intrinsics", "poses"),
     defaults=(),
 )
 DUST3R_LINEAR = replace(
@@ -128,6 +129,7 @@ MAPANYTHING_APACHE = Card(
     repository="facebook/map-anything-apache",
     files=("model.safetensors",),
     choices=("points", "use", "align", "mask", "verify", "dense"),
+    heeds=USES,
     defaults=(),
 )
 MAPANYTHING = replace(
@@ -181,6 +183,7 @@ SIU3R = Card(
     files=("siu3r_epoch100.ckpt",),
     choices=(),
     defaults=(),
+    heeds=("intrinsics",),
 )
 NAVER = "https://download.europe.naverlabs.com/ComputerVision/MUSt3R/"
 MUST3R = Card(

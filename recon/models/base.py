@@ -65,6 +65,7 @@ class Card:
         choices: which of the fields of `Options` make a difference to this model, beside ``maximum_views``.
         defaults: those of ``choices`` that are on where the user says neither yes nor no.
         direct: in place of ``repository``: the checkpoint, then files that a run can do without.
+        heeds: what of that which is known of the views it takes for known.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Card:
     choices: tuple[str, ...] = ("verify", "dense")
     defaults: tuple[str, ...] = ("verify", "dense")
     direct: tuple[Direct, ...] = ()
+    heeds: tuple[Use, ...] = ()
 
     @property
     def shipped(self) -> bool:

@@ -28,6 +28,7 @@ from recon.models.spill import BUDGET
 from recon.models.stages import Progress, Result, in_background, relay, schedule, until_it_fits, verified
 from recon.networks.must3r import Encoded
 from recon.networks.must3r import Must3r as Network
+from recon.networks.must3r_acceleration import accelerate
 from recon.networks.must3r_checkpoint import read_checkpoint
 from recon.scene import Scene, View
 
@@ -57,7 +58,7 @@ class Must3r(Model):
         with torch.device("meta"):
             network = Network(configuration)
         checkpoint.fill(network, state, weights.name)
-        self.network = network.eval().requires_grad_(False).to(device)
+        self.network = accelerate(network, device)
         self.device = device
         self.card = replace(
             card,

@@ -64,7 +64,7 @@ class Spill:
                     file.write(array.tobytes())
                 file.flush()
                 self.written += file.tell()
-                whole = np.memmap(file, np.uint8, "c")
+                whole = np.memmap(file, np.uint8, "c").view(np.ndarray)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InputError(
@@ -73,8 +73,7 @@ class Spill:
                 ) from error
             raise
         for (frame, name, array), start in zip(arrays, starts, strict=True):
-            part = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-            setattr(frame, name, part.view(np.ndarray))
+            setattr(frame, name, whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
 
 
 def _maps(frame: Frame) -> dict[str, np.ndarray]:

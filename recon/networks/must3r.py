@@ -12,8 +12,7 @@ metres, as far as the training made it so; the world is the camera of the first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -103,14 +102,12 @@ class Must3r(nn.Module):
         memory_mode: what a memory keeps of a token: "kv" (keys and values), "norm_y" (what they are made of, half as
             large, to be projected anew at each use) or "raw" (that, not yet normed). All give the same numbers. A
             memory serves the mode that it was made in.
-        trunk: precision of the decoder's blocks and of the memory where it is not that of the weights, else None.
     """
 
     def __init__(self, configuration: Configuration = Configuration()) -> None:
         super().__init__()
         self.configuration = configuration
         self.memory_mode = configuration.decoder.memory_mode
-        self.trunk: torch.dtype | None = None
         self.encoder, self.decoder = Encoder(configuration.encoder), Decoder(configuration.decoder)
 
     def encode(self, images: Tensor, progress: Callable[[float], None] | None = None) -> Encoded:
@@ -131,31 +128,22 @@ class Must3r(nn.Module):
         Returns:
             Of each stack the raw maps ``[V,H,W,7]``, for `pointmaps`, and what `entries` needs to let them enter.
         """
-        with self._decoding(stacks[0].tokens.device):
-            return self.decoder.update(stacks, memory, self.memory_mode)
+        return self.decoder.update(stacks, memory, self.memory_mode)
 
     def entries(self, seen: Seen) -> Entries:
         """What a memory keeps of images that `update` has seen, the feedback of the last layer in it (section 3.2)."""
-        with self._decoding(seen.layers[0][0].device):
-            layers = self.decoder.entries(seen, self.memory_mode)
         sizes = [stack.shape[1] for stack in seen.layers[0] for _ in range(len(stack))]
-        return Entries([layer if self.trunk is None else layer.to(self.trunk) for layer in layers], sizes)
+        return Entries(self.decoder.entries(seen, self.memory_mode), sizes)
 
     def render(self, images: Encoded, memory: Memory) -> Tensor:
         """Raw maps ``[V,H,W,7]`` of images that see the memory alone, and leave it as it is."""
-        with self._decoding(images.tokens.device):
-            return self.decoder.render(images, memory, self.memory_mode)
+        return self.decoder.render(images, memory, self.memory_mode)
 
     def pointmaps(self, raw: Tensor) -> Pointmaps:
         """What raw maps ``[V,H,W,7]`` mean (section 3.3)."""
         points = VALUES[self.configuration.decoder.pointmaps_activation]
         raw = raw.float() if raw.dtype != torch.float64 else raw
         return Pointmaps(points(raw[..., :3]), points(raw[..., 3:6]), 1 + raw[..., 6].exp())
-
-    @contextmanager
-    def _decoding(self, device: torch.device) -> Iterator[None]:
-        with torch.autocast(device.type, self.trunk or torch.bfloat16, enabled=self.trunk is not None):
-            yield
 
 
 class Encoder(nn.Module):
@@ -249,8 +237,7 @@ class Decoder(nn.Module):
 
     def read(self, tokens: Tensor, images: Encoded) -> Tensor:
         """Raw maps ``[V,H,W,7]`` of what the last block gives."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self.head_dec(self.norm_dec(tokens.to(self.norm_dec.weight.dtype)), images.rows, images.columns)
+        return self.head_dec(self.norm_dec(tokens), images.rows, images.columns)
 
     def angles(self, images: Encoded) -> Rotary:
         """Of the patches of those images."""
@@ -264,17 +251,21 @@ class MemoryBlock(DecoderBlock):
         """``tokens [M,width]`` that enter this block, as a memory in that mode keeps them."""
         if mode == "raw":
             return tokens
-        normed = self.norm_y(tokens)
+        normed = self.normed(tokens)
         return normed if mode == "norm_y" else self.project(normed)
 
     def keys(self, entries: Tensor, mode: str) -> Heads:
         """Keys and values of M entries ``[M,C]``."""
         if mode == "raw":
-            entries = self.norm_y(entries)
+            entries = self.normed(entries)
         if mode != "kv":
             entries = self.project(entries)
         key, value = (part.unflatten(-1, (self.cross_attn.heads, -1)) for part in entries.chunk(2, -1))
         return key, value
+
+    def normed(self, tokens: Tensor) -> Tensor:
+        """Tokens as keys and values are made of them."""
+        return self.norm_y(tokens)
 
     def project(self, normed: Tensor) -> Tensor:
         """Keys and values of normed tokens, as "kv" keeps them."""
@@ -297,11 +288,16 @@ class MemoryBlock(DecoderBlock):
     def forward(self, tokens: Tensor, rotary: Rotary, visible: Sequence[Heads]) -> Tensor:  # type: ignore[override]
         """``tokens [V,N,width]`` to the same; ``visible`` is what each image sees, or one for all of them."""
         tokens = tokens + self.attn(self.norm1(tokens), rotary)
-        query = self.cross_attn.projq(self.norm2(tokens)).unflatten(-1, (self.cross_attn.heads, -1))
-        asking = [query.flatten(0, 1)] if len(visible) == 1 else query
-        answers = [attend(ask[None], key[None], value[None]) for ask, (key, value) in zip(asking, visible, strict=True)]
-        tokens = tokens + self.cross_attn.proj(torch.cat(answers).reshape(tokens.shape))
+        tokens = tokens + self.cross_attn.proj(self.answers(self.cross_attn.projq(self.norm2(tokens)), visible))
         return tokens + self.mlp(self.norm3(tokens))
+
+    def answers(self, asking: Tensor, visible: Sequence[Heads]) -> Tensor:
+        """What the images attend to, ``[V,N,width]``, for their queries of that shape."""
+        query = asking.unflatten(-1, (self.cross_attn.heads, -1))
+        queries = [query.flatten(0, 1)] if len(visible) == 1 else query
+        pairs = zip(queries, visible, strict=True)
+        found = [attend(each[None], key[None], value[None]) for each, (key, value) in pairs]
+        return (found[0] if len(found) == 1 else torch.cat(found)).reshape(asking.shape)
 
 
 class Head(nn.Module):

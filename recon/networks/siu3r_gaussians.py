@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recon import splatting
 from recon.networks.layers.activations import expm1_of_length
 from recon.networks.layers.pointmap_heads import DptMap, doubled
 from recon.networks.siu3r_configuration import Configuration
@@ -113,17 +114,4 @@ def damping(count: int, device: torch.device) -> Tensor:
 def covariances(scales: Tensor, rotations: Tensor) -> Tensor:
     """``[...,3,3]`` of scales ``[...,3]`` and quaternions xyzw ``[...,4]``, which need not be normalised."""
     quaternions = rotations / (rotations.norm(dim=-1, keepdim=True) + EPS)
-    axes = rotation_matrices(quaternions) * scales[..., None, :]
-    return axes @ axes.transpose(-1, -2)
-
-
-def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """``[...,3,3]`` of quaternions xyzw ``[...,4]``."""
-    x, y, z, w = quaternions.unbind(-1)
-    twice = 2 / ((quaternions**2).sum(-1) + EPS)
-    rows = [
-        1 - twice * (y * y + z * z), twice * (x * y - z * w), twice * (x * z + y * w),
-        twice * (x * y + z * w), 1 - twice * (x * x + z * z), twice * (y * z - x * w),
-        twice * (x * z - y * w), twice * (y * z + x * w), 1 - twice * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return splatting.covariances(scales, quaternions.roll(1, -1))
