@@ -20,7 +20,7 @@ from recon.alignment.pair_store import PairStore
 from recon.alignment.spanning_tree import World, components, first_world
 from recon.errors import InputError
 
-SHOWN = (1, 3, 6, 12, 24)  # steps after which the world is given out: they change less and less
+SHOWN = (2, 6, 18)  # steps after which the world is given out: they change less and less
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def align(pairs: Sequence[PairMaps] | PairStore, known: Known | None = None) -> 
         for step, _ in enumerate(adjustment.run(), 1):
             world = adjustment.world() if step in SHOWN else None
             yield Step(0.2 + 0.6 * step / ITERATIONS, f"Aligning {views} photos: step {step}", task.views, world)
-    yield Step(0.8, f"Aligned {views} photos", task.views, adjustment.world())
+    yield Step(0.8, f"Aligned {views} photos")
     depth, confidence = [], []
     for index, fused in enumerate(fuse_views(task, adjustment)):
         depth.append(fused[0])

@@ -13,9 +13,10 @@ from recon.alignment.pair_graph import pairs_of
 from recon.alignment.pair_maps import Known, PairMaps
 from recon.alignment.pair_store import PairStore
 from recon.alignment.single_pointmap import alone
+from recon.alignment.spanning_tree import World
 from recon.errors import InputError
 from tests.alignment.pair_scenes import pair_scene
-from tests.alignment.test_global_alignment import errors, solve, turn_error
+from tests.alignment.test_global_alignment import centre_error, errors, solve, turn_error
 
 
 def test_few_whole_maps_are_kept_and_they_suffice():
@@ -73,9 +74,13 @@ def test_what_has_grown_settles_where_the_alignment_has_it():
     store.add(scene.pairs)
     world.grow()
     result = solve(store)
-    steps = [step for step in align(store) if step.world is not None]
-    assert len(steps) >= 3
-    world.settle(steps[-1].views, steps[-1].world)
+    shown = [step for step in align(store) if step.world is not None]
+    assert [step.views for step in shown] == [(0, 1, 2, 3)] * len(shown)
+    errors = [centre_error(step.world.world_from_camera, result.world_from_camera) for step in shown]
+    assert len(errors) >= 2
+    assert errors[0] > 2 * errors[-1]
+    samples = np.stack([depth[store.places(view)] for view, depth in enumerate(result.depth)])
+    world.settle(result.views, World(result.world_from_camera, result.focal, samples, np.zeros(12)))
     for index, view in enumerate(result.views):
         np.testing.assert_allclose(world.views[view].world_from_camera, result.world_from_camera[index], atol=1e-9)
         assert np.median(world.views[view].depth / result.depth[index]) == pytest.approx(1, abs=0.01)
