@@ -134,6 +134,11 @@ def predict_seconds(card: Card, plan: Plan, views: Sequence[View], options: Opti
         "Preparing": FIT_SECONDS * count,
         "Looking": share * curve.encoding * pixels,
         "Pairing": share * curve.decoding * 2 * pixels / count * pairs,
-        "Aligning": ALIGN_SECONDS * pairs * (1 + pairs / MANY) + curve.fusing * pixels,
+        "Aligning": aligning_seconds(pairs) + curve.fusing * pixels,
         **geometry_seconds(count, options.verify is True, options.dense is True),
     }
+
+
+def aligning_seconds(pairs: int) -> float:
+    """Of the global alignment of so many pairs, depth left out."""
+    return ALIGN_SECONDS * pairs * (1 + pairs / MANY)

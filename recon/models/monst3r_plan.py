@@ -10,7 +10,17 @@ from recon.alignment.pair_graph import Pair, pairs_of
 from recon.alignment.windows import windows
 from recon.models import planning
 from recon.models.base import Card, Options, Plan
-from recon.models.dust3r_plan import CHUNKS, CURVES, FIT_SECONDS, PUBLISHED, SIDES, TOLD, largest, predict_memory
+from recon.models.dust3r_plan import (
+    CHUNKS,
+    CURVES,
+    FIT_SECONDS,
+    PUBLISHED,
+    SIDES,
+    TOLD,
+    aligning_seconds,
+    largest,
+    predict_memory,
+)
 from recon.models.pair_fitting import SMALL
 from recon.models.planning import Needs, Size
 from recon.models.stages import cores, geometry_seconds
@@ -67,7 +77,7 @@ def predict_seconds(card: Card, plan: Plan, options: Options) -> dict[str, float
         seconds[f"Looking {number}"] = share * curve.encoding * pixels * len(window)
         seconds[f"Pairing {number}"] = share * curve.decoding * 2 * pixels * pairs
         flow = FLOW_SECONDS / cores() * pixels * pairs
-        seconds[f"Aligning {number}"] = 2 * curve.aligning * pairs + curve.fusing * pixels * len(window) + flow
+        seconds[f"Aligning {number}"] = 2 * aligning_seconds(pairs) + curve.fusing * pixels * len(window) + flow
     return seconds | geometry_seconds(count, options.verify is True, options.dense is True)
 
 
