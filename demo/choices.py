@@ -46,6 +46,7 @@ class Choices:
     use: gr.CheckboxGroup
     align: gr.Checkbox
     mask: gr.Checkbox
+    agreement: gr.Checkbox
 
     def restored(self, visit: Visit) -> dict[Any, Any]:
         """Updates that bring the widgets to what the visitor chose."""
@@ -64,6 +65,7 @@ class Choices:
             self.use: gr.CheckboxGroup(value=list(chosen.use), visible="use" in heeded),
             self.align: gr.Checkbox(chosen.align, visible="align" in heeded),
             self.mask: gr.Checkbox(chosen.mask, visible="mask" in heeded),
+            self.agreement: gr.Checkbox(chosen.agreement, visible="agreement" in heeded),
         }
 
     def coupled(self, visit: Visit) -> dict[Any, Any]:
@@ -111,7 +113,8 @@ def layout() -> Choices:
         )  # fmt: skip
         align = _switch("align", "Align to known poses", "As a whole, where poses are known.", card)
         mask = _switch("mask", "Leave out sky and edges", "Where the network says that depth means nothing.", card)
-    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal, use, align, mask)
+        agreement = _switch("agreement", "Confidence by agreement", "Of the other photos, on each surface.", card)
+    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal, use, align, mask, agreement)
 
 
 def _switch(name: str, label: str, info: str, card: Card) -> gr.Checkbox:
@@ -132,11 +135,12 @@ def options(
     use: Sequence[Use] = USES,
     align: bool = True,
     mask: bool = True,
+    agreement: bool = False,
 ) -> Options:
     """What the widgets say, as far as the model of ``card`` heeds it; the rest stays as it always is."""
     said: dict[str, Any] = {"points": points, "fit": fit, "refine": refine, "verify": verify, "dense": dense}
     said |= {"graph": numbered(graph, graph_number), "shared_focal": SHARED[focal]}
-    said |= {"use": tuple(use), "align": align, "mask": mask}
+    said |= {"use": tuple(use), "align": align, "mask": mask, "agreement": agreement}
     return Options(**{name: value for name, value in said.items() if name in card.choices})
 
 

@@ -243,6 +243,9 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
         help="leave out what the network calls ambiguous, and torn edges (default)",
     )  # fmt: skip
     command.add_argument(
+        "--agreement", action="store_true", help="judge confidence by how many other photos see the same surface"
+    )
+    command.add_argument(
         "--order", choices=["auto", "photos", "video"], default="auto",
         help="for a network with a memory: photos in any order, or the frames of a video in theirs (auto)",
     )  # fmt: skip
@@ -268,10 +271,11 @@ def _options(arguments: argparse.Namespace, maximum_views: int | None = None) ->
     options = Options(
         maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine,
         arguments.graph, arguments.shared_focal, arguments.use, arguments.align, arguments.mask,
+        arguments.agreement,
         arguments.order, arguments.keyframes, arguments.forget, arguments.window, arguments.rounds, arguments.rerender,
     )  # fmt: skip
     card, plain = card_of(arguments.model), Options()
-    own = ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask")
+    own = ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask", "agreement")
     for name in (*own, "order", "keyframes", "forget", "window", "rounds", "rerender"):
         if getattr(options, name) != getattr(plain, name) and name not in card.choices:
             flag = name.replace("_", "-")

@@ -128,7 +128,7 @@ MAPANYTHING_APACHE = Card(
     code="recon.models.mapanything:MapAnything",
     repository="facebook/map-anything-apache",
     files=("model.safetensors",),
-    choices=("points", "use", "align", "mask", "verify", "dense"),
+    choices=("points", "use", "align", "mask", "agreement", "verify", "dense"),
     heeds=USES,
     defaults=(),
 )

@@ -128,6 +128,7 @@ class Options:
             depth are in metres.
         align: move the scene to where it meets the poses that are known.
         mask: leave out pixels whose depth means nothing to the network (sky, mirrors) and surfaces torn at edges.
+        agreement: take the share of other views that see a surface where a view says there is one for its confidence.
         order: for a model with a memory: "photos" in any order, "video" for frames in theirs; "auto" takes views whose
             times rise for a video.
         keyframes: the most views that such a memory holds; None leaves it to the plan.
@@ -152,6 +153,7 @@ class Options:
     use: tuple[Use, ...] = USES
     align: bool = True
     mask: bool = True
+    agreement: bool = False
     order: Order = "auto"
     keyframes: int | None = None
     forget: Forget = "oldest"

@@ -18,6 +18,7 @@ from recon.errors import InputError
 from recon.models import memory
 from recon.models.base import Card, Model, Options, Plan, Update
 from recon.models.fitting import Fitted, arrays, pictures
+from recon.models.mapanything_confidence import ABSOLUTE, agreement
 from recon.models.mapanything_fitting import Placement, place_image, place_intrinsics, placement
 from recon.models.mapanything_frames import Maps, Rig, place, rig_of, usable_intrinsics
 from recon.models.mapanything_known import Told, internal_order, known_of, told_of
@@ -134,6 +135,9 @@ class MapAnything(Model):
             count = f"{len(guessed)} of the {len(chosen)} photos"
             scene.notes.append(f"How wide {count} look could not be told: it is a guess.")
 
+        if options.agreement:
+            yield from relay(self._agree(scene, rig.unit), "Comparing", *parts["Comparing"], scene)
+            yield Update("Comparing", parts["Comparing"][1], "Compared views", scene, tuple(range(len(chosen))))
         yield from verified(scene, views, options, parts)
         yield Update("Finishing", 1.0, "Done", scene)
 
@@ -175,6 +179,24 @@ class MapAnything(Model):
                 Maps(points, confidence, clear > 0, camera)
                 for points, confidence, clear, camera in zip(*map(arrays, parts), strict=True)
             ]
+
+    def _agree(self, scene: Scene, unit: float) -> Generator[Progress, None, None]:
+        """Judge the confidence of all frames by each other, in a world of so many units a metre."""
+        frames = scene.frames
+        depth, clear, intrinsics, poses = (
+            torch.from_numpy(np.stack(values)).to(self.device)
+            for values in (
+                [frame.depth for frame in frames],
+                [frame.known() for frame in frames],
+                [frame.camera.intrinsics for frame in frames],
+                [frame.camera.world_from_camera for frame in frames],
+            )
+        )
+        intrinsics[:, :2, 2] -= 0.5
+        shares = agreement(depth, intrinsics, poses, clear, unit * ABSOLUTE)
+        for done, (frame, share) in enumerate(zip(frames, shares, strict=True), 1):
+            frame.confidence = share.cpu().numpy()
+            yield done / len(frames), f"Compared {frame.name}"
 
 
 def fit(

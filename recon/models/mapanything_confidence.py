@@ -6,6 +6,8 @@ something else at a pixel disagrees, and a pixel nobody else sees has no confide
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,19 @@ def multiview_confidence(
     absolute: float = ABSOLUTE,
     relative: float = RELATIVE,
 ) -> Tensor:
-    """Shares ``[V,H,W]`` of the views that agree; 1 throughout a view that meets no other.
+    """Shares ``[V,H,W]`` of the views that agree: all that `agreement` gives."""
+    return torch.stack(list(agreement(depth, intrinsics, world_from_camera, clear, absolute, relative)))
+
+
+def agreement(
+    depth: Tensor,
+    intrinsics: Tensor,
+    world_from_camera: Tensor,
+    clear: Tensor,
+    absolute: float = ABSOLUTE,
+    relative: float = RELATIVE,
+) -> Iterator[Tensor]:
+    """Shares ``[H,W]`` of the views that agree, of one view after the other; 1 throughout one that meets no other.
 
     Args:
         depth: ``[V,H,W]`` z-depth, 0 where it is not known.
@@ -33,7 +47,6 @@ def multiview_confidence(
     """
     meet = frusta_meet(*frusta(depth, intrinsics, world_from_camera))
     camera_from_world = torch.linalg.inv(world_from_camera)
-    shares = []
     for view, others in enumerate(meet):
         agree = depth.new_zeros(depth.shape[1:])
         disagree = depth.new_zeros(depth.shape[1:])
@@ -46,8 +59,7 @@ def multiview_confidence(
             same = (z - looked_up).abs() < absolute + relative * z
             agree += valid & same
             disagree += valid & ~same
-        shares.append(agree / (agree + disagree + 1e-10) if others.any() else torch.ones_like(agree))
-    return torch.stack(shares)
+        yield agree / (agree + disagree + 1e-10) if others.any() else torch.ones_like(agree)
 
 
 def lifted(depth: Tensor, intrinsics: Tensor) -> Tensor:

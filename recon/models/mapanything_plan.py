@@ -14,6 +14,8 @@ from recon.scene import View
 FIT_SECONDS = 0.025  # to bring a view to its size
 EDGE_SECONDS = 4.5e-7  # of each pixel, to find the edges at which surfaces are torn
 
+AGREE_SECONDS = {"cpu": 4e-8, "cuda": 1e-9}  # of each pixel for each other view: of one core; of a GPU it is a guess
+
 
 def suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:
     """See `planning.suitable`."""
@@ -45,6 +47,8 @@ def predict_seconds(card: Card, plan: Plan, options: Options) -> dict[str, float
         "Looking": cost.encoding,
         "Placing": cost.dense + (EDGE_SECONDS * pixels if options.mask else 0),
     }
+    if options.agreement:
+        seconds["Comparing"] = AGREE_SECONDS[plan.device] * pixels * max(1, count - 1)
     return {**seconds, **geometry_seconds(count, options.verify is True, options.dense is True)}
 
 

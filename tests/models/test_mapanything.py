@@ -459,6 +459,22 @@ def test_a_run_can_be_stopped_at_any_update(model, views):
         assert not torch.is_inference_mode_enabled()
 
 
+def test_confidence_may_be_how_many_other_views_agree(checkpoint, views):
+    model = loaded(checkpoint, Pinhole)
+    updates = list(model.stream(views, Options(agreement=True, mask=False)))
+    assert "Comparing" in {update.stage for update in updates}
+    fractions = [update.fraction for update in updates]
+    assert fractions == sorted(fractions)
+    scene = updates[-1].scene
+    shares = {round(float(share), 3) for frame in scene.frames for share in np.unique(frame.confidence)}
+    assert shares <= {0.0, 0.5, 1.0}  # of two other views
+    assert len(shares) > 1
+    alone = model.reconstruct(views[:1], Options(agreement=True))
+    assert (alone.frames[0].confidence == 1).all()
+    plain = model.reconstruct(views, Options(mask=False))
+    np.testing.assert_array_equal(scene.frames[1].depth, plain.frames[1].depth)
+
+
 def greedy(times: int) -> type[Network]:
     """A network that the system refuses memory, so many times."""
 
