@@ -5,7 +5,8 @@ blended alike: colours, depth, what class they are of.
 
 The work is on pairs of a pixel and a Gaussian that reaches it, so its time and memory go with the area of all ellipses,
 whatever the size of the picture. Gaussians come in order of depth, in chunks of about `PAIRS` pairs; each chunk begins
-with the light that those before left to each pixel, and pixels without light take part in none.
+with the light that those before left to each pixel, and pixels without light take part in none. On CUDA gsplat does
+it, where it is installed.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def render(
         rules: of which rasteriser.
     """
     given = features if features.ndim == 3 else features.expand(len(intrinsics), -1, -1)
-    if rules == GSPLAT and splats.means.is_cuda and (rasterize := _gsplat()) is not None:
+    quick = rules == GSPLAT and splats.means.is_cuda and splats.means.dtype == torch.float32
+    if quick and (rasterize := _gsplat()) is not None:
         return _render_fast(rasterize, splats, given, intrinsics, world_from_camera, size)
     views = [
         _blend(_project(splats, matrix, pose, size, rules), each, size, rules)

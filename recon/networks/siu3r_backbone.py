@@ -1,6 +1,6 @@
 """SIU3R's backbone: views encoded each by itself, then decoded knowing of each other, with a token for the lens.
 
-DUSt3R's trunk, which also reads the intrinsics of each view (NoPoSplat: Ye et al. 2025, section 3.3), and takes
+DUSt3R's trunk, which also reads the intrinsics of each view (as NoPoSplat: Ye et al. 2025), and takes
 any number of views: the first goes through one decoder, all others through a second one.
 """
 

@@ -1,6 +1,6 @@
 """SIU3R's dense heads and what becomes of their numbers: one 3D Gaussian for each pixel of each view.
 
-Centres and the rest come from two heads (NoPoSplat: Ye et al. 2025, section 3.2); Gaussians are those of Kerbl et al.
+Centres and the rest come from two heads (as NoPoSplat: Ye et al. 2025); Gaussians are those of Kerbl et al.
 2023. All lie in the first view's camera.
 """
 
