@@ -3,8 +3,7 @@
 Every frame's points lie in chunks by confidence, one node a chunk. What is always there hangs under the parents of the
 levels, ``/points/<level>/<frame>``, which the slider of confidence shows and hides. What is there at one moment only
 (`recon.timeline.passing`) hangs under the parents of the frames, ``/moments/<frame>/<level>``: so one step in time is
-two messages, however many levels there are. A point is stored relative to the camera that saw it, where half precision
-errs by less than half a pixel of a focal length of 1,000.
+two messages, however many levels there are.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from viser import FrameHandle, PointCloudHandle
 
 from demo.grid import Grid
 from demo.playback import Moment
+from recon.drawing import add_points, half_precision, point_size
 from recon.filters import Filters, static_keep
-from recon.placement import footprint
 from recon.scene import Frame
 
 FIRST_HUE, GOLDEN = 0.58, 0.618034
@@ -74,8 +73,7 @@ class Clouds:
         for level in range(len(self._levels), len(grid.levels)):
             self._levels.append(self._server.scene.add_frame(f"/points/{level}", show_axes=False))
         self._grid = grid
-        # a little more than the gap; viser draws a point twice as wide as its size says
-        self._size = 0.65 * footprint(frames, grid.placement) / grid.share**0.5
+        self._size = point_size(frames, grid.placement, grid.share)
 
     def draw(self, index: int, frame: Frame, passing: np.ndarray, filters: Filters) -> None:
         """Send what ``filters`` keep of a frame, whatever its confidence, in the place of what was there of it.
@@ -105,19 +103,18 @@ class Clouds:
         assert grid is not None
         level = grid.level(frame.confidence[mask])  # bytes, which sort fastest
         order = np.argsort(level, kind="stable")
-        offsets = grid.placement.offsets(frame.world_points()[mask][order], frame.camera.centre)
-        offsets = np.clip(offsets, -6e4, 6e4).astype(np.float16)
+        offsets = half_precision(frame.world_points()[mask][order], frame, grid.placement)
         colours = frame.image[mask][order]
+        centre = grid.placement.point(frame.camera.centre)
         bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
         for number in range(len(grid.levels)):
             part = slice(bounds[number], bounds[number + 1])
             if part.start == part.stop:
                 continue
-            handle = self._server.scene.add_point_cloud(
-                f"/moments/{index}/{number}" if passing else f"/points/{number}/{index}", offsets[part],
-                self._colours(index, number, colours[part]), point_size=self.radius,
-                point_shape="rounded", point_shading="flat", position=grid.placement.point(frame.camera.centre),
-                visible=self._shown(index, number, passing),
+            name = f"/moments/{index}/{number}" if passing else f"/points/{number}/{index}"
+            handle = add_points(
+                self._server, name, offsets[part], self._colours(index, number, colours[part]), centre,
+                self.radius, self._shown(index, number, passing),
             )  # fmt: skip
             self._chunks[index].append(Chunk(handle, colours[part], index, number, passing))
 

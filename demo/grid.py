@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recon.drawing import selection, share_drawn
 from recon.filters import confidence_levels
 from recon.placement import Placement
 from recon.scene import Scene
 
 MAXIMUM_NODES = 1500
-MAXIMUM_POINTS = 3_000_000  # of a scene with more, an even selection is drawn
 STEPS = (2, 4, 5, 10, 20)  # percent between levels; all divide the default threshold of 20
 
 
@@ -36,11 +36,8 @@ class Grid:
         return np.searchsorted(self.levels[1:], confidence, side="right").astype(np.uint8)
 
     def drawn(self, shape: tuple[int, int]) -> np.ndarray:
-        """``[H,W] bool``, about `share` of the pixels, without clumps or rows (the R2 sequence as a dither)."""
-        if self.share == 1:
-            return np.ones(shape, bool)
-        y, x = np.indices(shape)
-        return (0.75487767 * x + 0.56984029 * y) % 1 < self.share
+        """``[H,W] bool``, about `share` of the pixels."""
+        return selection(shape, self.share)
 
     def suits(self, fresh: Grid, exactly: bool) -> bool:
         """Whether what was dealt out by this grid may stay where ``fresh`` is due: exactly, or to within a step."""
@@ -56,6 +53,5 @@ def survey(scene: Scene, placement: Placement) -> Grid:
     """The grid that is due for ``scene``: the finest steps that do not take too many nodes."""
     count = len(scene.frames) + sum(frame.moving is not None for frame in scene.frames)
     step = next((step for step in STEPS if (100 // step + 1) * count <= MAXIMUM_NODES), STEPS[-1])
-    pixels = sum(frame.depth.size for frame in scene.frames)
     levels = confidence_levels(scene, range(0, 101, step))
-    return Grid(placement, step, levels, min(1.0, MAXIMUM_POINTS / max(1, pixels)))
+    return Grid(placement, step, levels, share_drawn(scene.frames))

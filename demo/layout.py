@@ -17,7 +17,10 @@ from demo.timeline import Timeline
 from demo.tracking import Tracking
 from recon import CARDS, photo
 
-FORMATS = {"glb": "GLB", "ply": "PLY", "npz": "NPZ", "colmap.zip": "COLMAP"}
+FORMATS = {
+    "glb": "GLB", "ply": "PLY", "npz": "NPZ", "colmap.zip": "COLMAP",
+    "html": "HTML", "tum": "TUM", "frames.zip": "Frames", "masks.zip": "Masks",
+}  # fmt: skip
 
 # The boxes on the pictures tell a hidden widget what the visitor ticks. One widget cannot be both: of one that appears
 # Gradio now and then loses all but the value, and the value is sent back at each tick.

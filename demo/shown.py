@@ -11,6 +11,7 @@ from demo.layout import Parts
 from demo.pictures import thumbnail
 from demo.visit import Visit
 from recon import CARDS, InputError
+from recon.timeline import marked
 
 Updates = dict[Any, Any]
 
@@ -82,7 +83,12 @@ def scene(parts: Parts, visit: Visit) -> Updates:
         parts.notes: _notes(visit),
         parts.frame: gr.Slider(maximum=max(count, 2), value=1, visible=count > 1),
         parts.figures: figures(visit, 1),
-        **{button: gr.Button(interactive=count > 0) for button in parts.downloads.values()},
+        **{
+            button: gr.Button(
+                interactive=count > 0, visible=suffix != "masks.zip" or (scene is not None and marked(scene))
+            )
+            for suffix, button in parts.downloads.items()
+        },
         **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
         **parts.measuring.restored(visit),

@@ -4,8 +4,7 @@ A threshold never resends points (`demo.clouds`). The levels are percentiles of 
 (`recon.filters.confidence_levels`), so at every multiple of `Viewer.step` the viewer shows exactly what
 `recon.filters.keep` keeps.
 
-The scene is drawn in coordinates of the viewer's own (`recon.placement.Placement`): up is +z, the median distance of a
-point from its camera is 1. So near, far, orbit and line widths suit any scene, and float16 suffices.
+The scene is drawn in coordinates of the viewer's own, see `recon.drawing`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,13 @@ from demo.lines import Lines
 from demo.picking import Hit, Ray, pick
 from demo.playback import Moment, Playback
 from demo.rulers import Rulers
+from recon.drawing import look_first
 from recon.filters import Filters
 from recon.placement import Eye, eye_of_camera, frustum_depth, home, place
 from recon.scene import Scene
 from recon.timeline import has_time, marked, passing
 
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves is no error
-
-FAR = 1000.0
 
 
 class _Server(viser.ViserServer):
@@ -294,9 +292,7 @@ class Viewer:
         if former is not None and not fresh and np.allclose(former.position, eye.position, atol=1e-3):
             return
         self._home = eye
-        first = self._server.initial_camera
-        first.position, first.look_at, first.fov = eye.position, eye.look_at, eye.fov
-        first.near, first.far = eye.near, FAR
+        look_first(self._server, eye)
         for client in self._server.get_clients().values():
             if fresh or former is None or self._flights.is_at(client, former):
                 self._flights.fly(client, eye)

@@ -24,7 +24,7 @@ from contextlib import closing
 from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import recon
 from recon.alignment.pair_graph import GRAPHS
@@ -32,7 +32,7 @@ from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
 from recon.export import LAYOUTS, WRITERS, export, format_of
-from recon.filters import Filters
+from recon.filters import Filters, Moving
 from recon.known import attach
 from recon.media import Media, read
 from recon.models import CARDS, Card, Model, Options, Update, card_of
@@ -141,6 +141,12 @@ def _add_run(commands: Any) -> None:
     command.add_argument("--sky", action="store_true", help="leave the sky out")
     command.add_argument("--black", action="store_true", help="leave black backgrounds out")
     command.add_argument("--white", action="store_true", help="leave white backgrounds out")
+    command.add_argument(
+        "--moving",
+        choices=get_args(Moving),
+        default="show",
+        help="what moves: show it, hide it, or write it only (show)",
+    )
     command.set_defaults(run=_run)
 
 
@@ -312,6 +318,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sky=arguments.sky,
         black=arguments.black,
         white=arguments.white,
+        moving=arguments.moving,
     )
     options = _options(arguments, arguments.max_frames)
     for output in arguments.output:

@@ -10,8 +10,12 @@ import numpy as np
 from recon.errors import InputError
 from recon.export import colmap
 from recon.export.glb import write_glb
+from recon.export.html import write_html
+from recon.export.masks import write_masks
 from recon.export.npz import write_npz
 from recon.export.ply import write_ply
+from recon.export.sequence import write_sequence
+from recon.export.tum import write_tum
 from recon.filters import Filters, keep
 from recon.scene import Scene
 from recon.storage import LAYOUT, replacing
@@ -25,6 +29,10 @@ WRITERS: dict[str, Writer] = {
     ".npz": write_npz,
     ".colmap.zip": colmap.write_zip,
     ".colmap": colmap.write_folder,
+    ".html": write_html,
+    ".frames.zip": write_sequence,
+    ".masks.zip": write_masks,
+    ".tum": write_tum,
 }
 LAYOUTS: dict[str, set[str]] = {"": LAYOUT, ".colmap": {"sparse", "images"}}
 """What the formats that are folders hold; one without a suffix is a scene's own."""
@@ -49,9 +57,10 @@ def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Pa
     """Write what ``filters`` (by default `Filters()`) leave of ``scene``, in the format that ``path``'s suffix names.
 
     GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`gravity.upright`),
-    in the scene's unit about its origin. COLMAP (a zip, or a folder of that suffix: `colmap`), NPZ and folders (a path
-    without a suffix: `Scene.save`) keep the scene's own frame, and a folder keeps all points. The file appears under
-    its name once it is complete; its path is returned.
+    in the scene's unit about its origin, and so do the clouds of single frames (``.frames.zip``: `sequence`). COLMAP (a
+    zip, or a folder of that suffix: `colmap`), TUM, NPZ and folders (a path without a suffix: `Scene.save`) keep the
+    scene's own frame, and a folder keeps all points. HTML stands as in the viewer. The file appears under its name once
+    it is complete; its path is returned.
 
     Raises:
         InputError: no such format, no points left to write, or the file cannot be written.

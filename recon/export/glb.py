@@ -36,7 +36,7 @@ def write_glb(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     file = _Buffer()
     colours = file.add(linear_from_srgb()[cloud.colours(scene, masks)])
     attributes = {
-        "POSITION": file.add(cloud.positions(scene, masks), limits=True),
+        "POSITION": file.add(cloud.positions(scene, masks, upright_from_world), limits=True),
         "COLOR_0": colours,
         "_COLOR": colours,  # Blender 4.2 loses COLOR_0 on points (glTF-Blender-IO issue 2452), but keeps this
     }

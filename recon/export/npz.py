@@ -24,6 +24,7 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     depth                    [N,H,W] float32         z-depth, 0 where unknown
     confidence               [N,H,W] float32         larger is better, the model's own scale
     mask                     [N,H,W] bool            what the filters left: the points of the GLB and the PLY
+    moving                   [N,H,W] bool            True on moving things; all False where nothing tells
     points                   [N,H,W,3] float32       in the world; 0 where unknown
     sizes                    [N,2] int32             (width, height) of each frame before padding
     intrinsics               [N,3,3] float32         in pixels of ``images``
@@ -45,6 +46,7 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     """
     frames = scene.frames
     points = [np.where(frame.known()[..., None], frame.world_points(), 0) for frame in frames]
+    moving = [np.zeros(frame.depth.shape, bool) if frame.moving is None else frame.moving for frame in frames]
     times = [np.nan if frame.time is None else frame.time for frame in frames]
     tracks = scene.tracks or _no_tracks(len(frames))
     arrays = {
@@ -52,6 +54,7 @@ def write_npz(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
         "depth": _padded([frame.depth for frame in frames]),
         "confidence": _padded([frame.confidence for frame in frames]),
         "mask": _padded(masks),
+        "moving": _padded(moving),
         "points": _padded(points),
         "sizes": np.array([frame.size for frame in frames], np.int32),
         "intrinsics": np.stack([frame.camera.intrinsics for frame in frames]).astype(np.float32),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recon import gravity
 from recon.export import cloud
 from recon.filters import Filters
 from recon.scene import Scene
@@ -31,11 +32,16 @@ def write_ply(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
     PLY says nothing of its axes. MeshLab, Open3D and three.js show +Y up; Blender and CloudCompare take +Z for up.
     Blender's import dialogue turns the cloud (Forward Axis -Z, Up Axis Y): a comment of the header says so.
     """
-    points = cloud.positions(scene, masks)
+    path.write_bytes(ply(scene, masks, gravity.upright(scene.frames)))
+
+
+def ply(scene: Scene, masks: list[np.ndarray], upright_from_world: np.ndarray) -> bytes:
+    """The masked points, turned upright, as the content of a file."""
+    points = cloud.positions(scene, masks, upright_from_world)
     vertices = np.empty(len(points), VERTEX)
     for names, values in (
         (("x", "y", "z"), points),
-        (("nx", "ny", "nz"), cloud.normals(scene, masks)),
+        (("nx", "ny", "nz"), cloud.normals(scene, masks, upright_from_world)),
         (("red", "green", "blue"), cloud.colours(scene, masks)),
     ):
         for column, name in enumerate(names):
@@ -49,6 +55,4 @@ def write_ply(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Pat
         count=len(vertices),
         properties="\n".join(f"property {types[VERTEX[name].kind]} {name}" for name in VERTEX.names or ()),
     )
-    with path.open("wb") as file:
-        file.write(header.encode("ascii"))
-        file.write(vertices.view(np.uint8).data)
+    return header.encode("ascii") + vertices.tobytes()

@@ -266,7 +266,7 @@ def test_many_frames_get_fewer_steps_not_thousands_of_nodes(viewer: Viewer, page
 def test_more_points_than_a_browser_likes_are_thinned_evenly(
     viewer: Viewer, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("demo.grid.MAXIMUM_POINTS", 2000)
+    monkeypatch.setattr("recon.drawing.MAXIMUM_POINTS", 2000)
     scene = synthetic_scene(4)
     viewer.show(scene)
     viewer.set_filters(Filters(confidence=0, edges=False))

@@ -9,7 +9,7 @@ from recon.export.npz import write_npz
 from recon.filters import Filters, keep
 from recon.geometry import transform
 from tests.alignment.test_refine import followed
-from tests.helpers import synthetic_scene
+from tests.helpers import moving_scene, synthetic_scene
 
 FILTERS = Filters(confidence=30, frames=frozenset({0, 2}))
 
@@ -37,7 +37,14 @@ def test_everything_is_there_in_the_scenes_own_frame(tmp_path):
     assert Filters(**json.loads(str(arrays["filters"]))) == FILTERS
     assert arrays["notes"].tolist() == ["Größe unknown."]
     assert arrays["sparse_points"].shape == (0, 3)
+    assert not arrays["moving"].any()
     assert arrays["track_pixels"].shape == (3, 0, 2)
+
+
+def test_what_moves_is_there(tmp_path):
+    scene = moving_scene(3)
+    with np.load(recon.export(scene, tmp_path / "scene.npz", FILTERS)) as file:
+        np.testing.assert_array_equal(file["moving"], [frame.moving for frame in scene.frames])
 
 
 def test_tracks_are_there(tmp_path):
