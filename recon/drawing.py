@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAXIMUM_POINTS = 3_000_000  # of a scene with more, an even selection is drawn
 FAR = 1000.0
 PICTURE = 160  # pixels, long side of a frustum's photo
-NEUTRAL, PRESENT = (120, 130, 145), (255, 170, 40)
+NEUTRAL, PRESENT = (120, 130, 145), (90, 235, 120)
 
 
 def share_drawn(frames: Sequence[Frame]) -> float:
