@@ -1,5 +1,6 @@
 """SIU3R: a network so small that a test can run it, and Gaussians that are known exactly in its place."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,11 +84,13 @@ def test_more_photos_are_seen_two_by_two_or_all_at_once(model, photos, folder):
 
 
 def test_a_run_can_be_stopped(model, photos):
+    threads = threading.active_count()
     updates = model.stream(photos)
-    for update in updates:
-        if update.stage == "Looking":
-            break
+    scene = next(update.scene for update in updates if update.stage == "Looking")
+    assert threading.active_count() > threads  # the network is at work
     updates.close()
+    assert threading.active_count() == threads
+    assert scene.frames == []
 
 
 def test_one_photo_is_refused_in_a_sentence(model, photos):
