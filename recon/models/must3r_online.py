@@ -112,15 +112,16 @@ class Online:
     def again(self, numbers: Sequence[int], images: Sequence[Encoded], keyframes: Sequence[bool]) -> list[Placed]:
         """Frames that came before, looked at once more beside all that is remembered since.
 
-        Keyframes that still are remembered are so as they are seen now, but for the first, which is the world.
+        Those that still are remembered are so as they are seen now, but for the first, which is the world.
         """
         placed = []
         for i, (number, maps) in enumerate(zip(numbers, self.looker.look(images), strict=True)):
             maps, pose, focal = self.cameras.place_again(maps)
             placed.append(Placed(number, maps, pose, focal, keyframes[i]))
-            if keyframes[i] and self.keyframes.get(number) and number != 0:
-                self.looker.keep(i, number, instead=number)
-            elif not keyframes[i] and self.window:
+            if self.keyframes.get(number):
+                if number != 0:
+                    self.looker.keep(i, number, instead=number)
+            elif self.window:
                 self.looker.keep(i, number)
                 self.keyframes[number] = False
             self._pass(number)

@@ -79,6 +79,7 @@ class Video:
                 self.spill.tend(self.scene.frames, changed)
                 yield Update("Looking", self.fraction, f"Placed {view.name}", self.scene, tuple(changed))
         self._tell_of(source)
+        yield from self._settle()
         for number in range(self.options.rounds):
             yield from self._again(1 / steps * (1 + number), 1 / steps * (2 + number))
         if self.options.rerender:
@@ -137,7 +138,12 @@ class Video:
                 return online.again(numbers, images, keyframes)
 
             yield from self._replace(look, begin + (end - begin) * (numbers[-1] + 1) / len(frames))
-        online.settle()
+        yield from self._settle()
+
+    def _settle(self) -> Generator[Update, None, None]:
+        """Forget the last frames but for keyframes."""
+        if (online := self.online) is not None:
+            yield from self._at_work(lambda report: online.settle(), "Looking")
 
     def _render(self, begin: float, end: float) -> Generator[Update, None, None]:
         """All frames once more, beside what is remembered now."""

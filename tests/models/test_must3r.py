@@ -15,6 +15,7 @@ from recon.errors import InputError
 from recon.models import CARDS, base, memory, must3r_plan
 from recon.models.base import Options
 from recon.models.must3r import Must3r
+from recon.models.must3r_online import Online
 from recon.models.must3r_plan import is_ordered, plan_for
 from recon.scene import View
 from tests.helpers import synthetic_scene, synthetic_views
@@ -228,6 +229,22 @@ def test_rounds_and_rendering_place_all_frames_anew(model, frames):
         assert not np.allclose(plain.frames[-1].depth, scene.frames[-1].depth)
         fractions = [update.fraction for update in updates]
         assert fractions == sorted(fractions)
+
+
+def test_with_a_window_frames_that_are_no_keyframes_are_forgotten_in_the_end(model, frames, monkeypatch):
+    monkeypatch.setattr("recon.models.must3r_overlap.Overlap.accepts", lambda self, score, maps: False)
+    settled = []
+    settle = Online.settle
+
+    def watched(self):
+        settle(self)
+        settled.append(self.looker.memory.images)
+
+    monkeypatch.setattr(Online, "settle", watched)
+    scene = drained(model, frames, Options(window=3, rounds=1))[-1].scene
+    checked(scene, [view.name for view in frames])
+    assert settled == [[0, 1], [0, 1]]  # those that made the world
+    assert scene.settings["keyframe_views"] == [0]
 
 
 def test_a_video_is_read_while_it_is_decoded_and_what_came_before_a_cut_is_kept(model, tmp_path):
