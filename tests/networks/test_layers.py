@@ -5,6 +5,7 @@ from recon.networks.layers.convolution import ResidualUnit
 from recon.networks.layers.dpt import Dpt, positions
 from recon.networks.layers.rotary import grid_positions, rotary_angles, rotate
 from recon.networks.layers.transformer import Attention, Block
+from recon.networks.layers.vision_transformer import PatchEmbed
 
 
 def test_positions_run_row_by_row_after_the_special_tokens():
@@ -86,3 +87,10 @@ def test_positions_tell_all_pixels_of_a_map_apart():
     assert torch.cdist(codes, codes)[~torch.eye(35, dtype=torch.bool)].min() > 1e-3
     torch.testing.assert_close(maps[:, :8, 0], maps[:, :8, 4])  # the first half of the channels does not tell y
     torch.testing.assert_close(maps[:, 8:, :, 0], maps[:, 8:, :, 6])  # nor the second x
+
+
+def test_tokens_of_patches_lie_together():
+    """Kernels for GPUs count on it."""
+    tokens = PatchEmbed(4, 6)(torch.rand(2, 3, 8, 12))
+    assert tokens.shape == (2, 6, 6)
+    assert tokens.is_contiguous()

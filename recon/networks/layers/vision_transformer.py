@@ -22,8 +22,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, patch, patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[N,3,H,W]`` to ``[N, h * w, width]``."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+        """``[N,3,H,W]`` to ``[N, h * w, width]``, contiguous, as the kernels for GPUs want it."""
+        return self.proj(images).flatten(2).transpose(1, 2).contiguous()
 
 
 class VisionTransformer(nn.Module):
