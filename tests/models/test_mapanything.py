@@ -1,6 +1,3 @@
-import gc
-import threading
-import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from recon.networks.mapanything import MapAnything as Network
 from recon.networks.mapanything_inputs import rays_of
 from recon.networks.mapanything_outputs import pose_matrices
 from tests.helpers import room_from_cameras, synthetic_scene, synthetic_views
+from tests.models.runs import assert_frames_know_a_bright_box, assert_stops_at_any_update, stages_of
 from tests.networks.small_mapanything import write
 
 GIGABYTE = 1_000_000_000
@@ -172,14 +170,7 @@ def test_what_means_nothing_is_left_out_unless_it_is_wanted(checkpoint, views):
 
 
 def test_frames_know_the_untouched_photo_whatever_its_shape(model):
-    wide, tall = blank(1600, 500), blank(90, 150)
-    wide = replace(wide, original_size=(3200, 1000), original_from_view=np.diag([2, 2, 1]).astype(np.float32))
-    wide.image[200:300, 700:900] = 255  # a bright box, in the photo at (1400..1800, 400..600)
-    first, second = model.reconstruct([wide, tall]).frames
-    assert first.size == second.size == (518, 294)  # of the mean aspect
-    rows, columns = np.nonzero(first.image[..., 0] > 200)
-    edges = [[columns.min(), columns.max() + 1], [rows.min(), rows.max() + 1], [1, 1]]
-    np.testing.assert_allclose((first.original_from_processed @ edges)[:2], [[1400, 1800], [400, 600]], atol=8)
+    assert_frames_know_a_bright_box(model, [blank(90, 150)])
 
 
 def test_transparent_pixels_are_not_known(checkpoint, views):
@@ -436,35 +427,19 @@ def test_a_choice_that_there_is_not():
 
 
 def test_updates_place_chunk_after_chunk(model, views):
-    updates = [(update.stage, update.fraction, update.changed) for update in model.stream(views)]
-    assert list(dict.fromkeys(stage for stage, _, _ in updates)) == ["Preparing", "Looking", "Placing", "Finishing"]
-    fractions = [fraction for _, fraction, _ in updates]
-    assert fractions == sorted(fractions)
-    assert (fractions[0], fractions[-1]) == (0, 1)
-    assert [changed for _, _, changed in updates if changed] == [(0,), (1,), (2,)]
+    updates = list(model.stream(views))
+    assert stages_of(updates) == ["Preparing", "Looking", "Placing", "Finishing"]
+    assert [update.changed for update in updates if update.changed] == [(0,), (1,), (2,)]
 
 
 def test_a_run_can_be_stopped_at_any_update(model, views):
-    threads = threading.active_count()
-    stages = [update.stage for update in model.stream(views)]
-    for stop in (1, stages.index("Looking"), stages.index("Placing"), len(stages) - 1):
-        stream = model.stream(views)
-        for _ in range(stop + 1):
-            scene = weakref.ref(next(stream).scene)
-        stream.close()
-        del stream
-        gc.collect()
-        assert scene() is None
-        assert threading.active_count() == threads
-        assert not torch.is_inference_mode_enabled()
+    assert_stops_at_any_update(model, views, ["Looking", "Placing"])
 
 
 def test_confidence_may_be_how_many_other_views_agree(checkpoint, views):
     model = loaded(checkpoint, Pinhole)
     updates = list(model.stream(views, Options(agreement=True, mask=False)))
-    assert "Comparing" in {update.stage for update in updates}
-    fractions = [update.fraction for update in updates]
-    assert fractions == sorted(fractions)
+    assert "Comparing" in stages_of(updates)
     scene = updates[-1].scene
     shares = {round(float(share), 3) for frame in scene.frames for share in np.unique(frame.confidence)}
     assert shares <= {0.0, 0.5, 1.0}  # of two other views

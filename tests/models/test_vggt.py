@@ -21,6 +21,7 @@ from recon.models.vggt_plan import suitable
 from recon.networks.layers.pose_encoding import decode_cameras
 from recon.networks.vggt import VGGT
 from tests.helpers import synthetic_scene, synthetic_views
+from tests.models.runs import assert_stops_at_any_update, stages_of
 from tests.networks.small_vggt import configuration, stand_in_state
 
 GIGABYTE = 1_000_000_000
@@ -199,27 +200,13 @@ def with_network(checkpoint: Path, kind: type[VGGT]) -> Vggt:
 
 
 def test_updates_place_chunk_after_chunk(model, views):
-    updates = [(update.stage, update.fraction, update.changed) for update in model.stream(views)]
-    assert list(dict.fromkeys(stage for stage, _, _ in updates)) == ["Preparing", "Looking", "Placing", "Finishing"]
-    fractions = [fraction for _, fraction, _ in updates]
-    assert fractions == sorted(fractions)
-    assert (fractions[0], fractions[-1]) == (0, 1)
-    assert [changed for _, _, changed in updates if changed] == [(0,), (1,), (2,)]
+    updates = list(model.stream(views))
+    assert stages_of(updates) == ["Preparing", "Looking", "Placing", "Finishing"]
+    assert [update.changed for update in updates if update.changed] == [(0,), (1,), (2,)]
 
 
 def test_a_run_can_be_stopped_at_any_update(model, views):
-    threads = threading.active_count()
-    stages = [update.stage for update in model.stream(views)]
-    for stop in (1, stages.index("Looking"), stages.index("Placing"), len(stages) - 1):
-        stream = model.stream(views)
-        for _ in range(stop + 1):
-            scene = weakref.ref(next(stream).scene)
-        stream.close()
-        del stream
-        gc.collect()
-        assert scene() is None
-        assert threading.active_count() == threads
-        assert not torch.is_inference_mode_enabled()
+    assert_stops_at_any_update(model, views, ["Looking", "Placing"])
 
 
 def test_verification_can_follow(model):
