@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import recon
+from recon import video
 from recon.alignment.pair_graph import GRAPHS
 from recon.errors import InputError
 from recon.evaluation import report
@@ -253,7 +254,8 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--order", choices=["auto", "photos", "video"], default="auto",
-        help="for a network with a memory: photos in any order, or the frames of a video in theirs (auto)",
+        help="for a network with a memory: photos in any order, or the frames of a video in theirs; a video alone is "
+        "then read while it is reconstructed, all of it or --fps frames a second (auto)",
     )  # fmt: skip
     command.add_argument(
         "--keyframes", type=_positive, metavar="N", help="its memory holds at most N views (default: what fits, or 50)"
@@ -324,19 +326,20 @@ def _run(arguments: argparse.Namespace) -> int:
     for output in arguments.output:
         check_output(output)
     start = time.monotonic()
+    streamed = _streamed(arguments)
     with ProgressBar(sys.stderr) as bar:
-        media = read(
+        media = Media() if streamed is not None else read(
             arguments.photos,
             maximum_views=arguments.max_frames,
             frames_per_second=arguments.fps,
             progress=lambda fraction, name: bar.show("Reading", fraction),
-        )
+        )  # fmt: skip
     if arguments.known:
         known = attach(media.views, arguments.known, depth_scale=arguments.depth_scale, metric=arguments.metric)
         media = Media(known.views, media.notes + known.notes)
     model = _load(arguments)
     with ProgressBar(sys.stderr) as bar:
-        scene = model.reconstruct(media.views, options, _show_on(bar))
+        scene = model.reconstruct(media.views if streamed is None else streamed, options, _show_on(bar))
     for note in media.notes + scene.notes:
         print(f"Note: {note}", file=sys.stderr)
     scene.notes = media.notes + scene.notes
@@ -347,6 +350,15 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"Reconstructed {count} {'frame' if count == 1 else 'frames'} in {took}.", file=sys.stderr)
     print(*arguments.output, sep="\n")
     return 0
+
+
+def _streamed(arguments: argparse.Namespace) -> Any:
+    """The frames of a video that is to be read while it is reconstructed; None where all is read before."""
+    path = Path(arguments.photos[0])
+    wanted = arguments.order == "video" and card_of(arguments.model).streams and not arguments.known
+    if not wanted or len(arguments.photos) > 1 or path.suffix.lower() not in video.SUFFIXES:
+        return None
+    return video.frames(path, frames_per_second=arguments.fps)
 
 
 def check_output(output: str) -> None:

@@ -19,6 +19,7 @@ from recon import CARDS, Scene, cli
 from recon.progress import ProgressBar, duration
 from tests.evaluation.scene_folder import write_scene
 from tests.helpers import synthetic_scene
+from tests.networks.small_must3r import DECODER, ENCODER, save_checkpoint, tiny
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +239,20 @@ def test_the_progress_bar_moves_on_a_terminal_and_is_quiet_elsewhere():
 )
 def test_durations_are_told_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_video_is_read_while_it_is_reconstructed(tmp_path, capsys):
+    weights = save_checkpoint(tmp_path / "MUSt3R.pth", tiny(ENCODER), tiny(DECODER))
+    path, out = tmp_path / "walk.avi", tmp_path / "out.npz"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    for frame in synthetic_scene(20, 96, 128).frames:
+        writer.write(frame.image[..., ::-1])
+    writer.release()
+    asked = ["run", str(path), "-o", str(out), "--model", "must3r", "--weights", str(weights), "--device", "cpu"]
+    assert cli.main([*asked, "--order", "video"]) == 0
+    assert "Reconstructed 20 frames" in capsys.readouterr().err
+    assert cli.main([*asked, "--order", "video", "--fps", "5", "--keyframes", "4"]) == 0
+    assert "Reconstructed 10 frames" in capsys.readouterr().err
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert cli.main([*asked, "--order", "video"]) == 0
+    assert re.search(r"breaks off after .* what came before is kept", capsys.readouterr().err)

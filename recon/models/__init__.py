@@ -206,6 +206,7 @@ MUST3R = Card(
         *("verify", "dense"),
     ),
     defaults=(),
+    streams=True,
     direct=(
         Direct(NAVER + "MUSt3R_512.pth", "8854f948a8674fb1740258c1872f80dc"),
         Direct(NAVER + "MUSt3R_512_retrieval_trainingfree.pth", "f7c133906bcfd4fe6ee157a9ffa85a23"),

@@ -66,6 +66,7 @@ class Card:
         defaults: those of ``choices`` that are on where the user says neither yes nor no.
         direct: in place of ``repository``: the checkpoint, then files that a run can do without.
         heeds: what of that which is known of the views it takes for known.
+        streams: True where `Model.stream` takes views from any iterable, as they come.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Card:
     defaults: tuple[str, ...] = ("verify", "dense")
     direct: tuple[Direct, ...] = ()
     heeds: tuple[Use, ...] = ()
+    streams: bool = False
 
     @property
     def shipped(self) -> bool:
