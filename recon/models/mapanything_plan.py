@@ -16,13 +16,16 @@ EDGE_SECONDS = 4.5e-7  # of each pixel, to find the edges at which surfaces are 
 
 AGREE_SECONDS = {"cpu": 4e-8, "cuda": 1e-9}  # of each pixel for each other view: of one core; of a GPU it is a guess
 
+KNOWN_BYTES = 40  # of each pixel, of the rays of known cameras and of known depth, and of what is made on the way
+
 
 def suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:
     """See `planning.suitable`."""
     device = planning.planned_for(device)
+    known = KNOWN_BYTES * any(view.intrinsics is not None for view in views)
     needs = Needs(
         size_of,
-        lambda count, size, chunk: _cost(card, count, size, device, chunk).memory,
+        lambda count, size, chunk: _cost(card, count, size, device, chunk).memory + count * size[0] * size[1] * known,
         lambda plan: predict_seconds(card, plan, options),
     )
     return planning.suitable(card, views, device, options, available, needs)

@@ -27,6 +27,8 @@ from recon.networks.mapanything_inputs import Known, normalised_depth, normalise
 
 __all__ = ["Configuration", "Features", "Known", "MapAnything", "Maps", "Prediction", "read_configuration"]
 
+TOGETHER = 32  # maps of what is known that are encoded at a time
+
 
 @dataclass
 class Features:
@@ -188,10 +190,10 @@ class MapAnything(nn.Module):
         """Patches ``[B,V,h * w,C]`` and what is known of their views, added and normed."""
         fused = patches.clone()
         if known.rays is not None and known.has_rays is not None and len(known.rays):
-            fused[known.has_rays] += self.ray_dirs_encoder(known.rays)
+            fused[known.has_rays] += in_parts(self.ray_dirs_encoder, known.rays)
         if known.depth is not None and known.has_depth is not None and len(known.depth):
             depth, unit = normalised_depth(known.depth)
-            told = self.depth_encoder(depth[..., None])
+            told = in_parts(self.depth_encoder, depth[..., None])
             size = self.depth_scale_encoder((unit + SMALLEST).log()[:, None])
             if known.metric_depth is not None:
                 size = size * known.metric_depth[known.has_depth][:, None]
@@ -226,6 +228,11 @@ class MapAnything(nn.Module):
     def scale(self, features: Features) -> Tensor:
         """Metres of a unit of the scene ``[B]``."""
         return self.scale_head(features.scale)
+
+
+def in_parts(encoder: DenseEncoder, maps: Tensor) -> Tensor:
+    """What an encoder makes of maps ``[n,H,W,C]``, `TOGETHER` at a time, since it holds much more than it gives."""
+    return torch.cat([encoder(part) for part in maps.split(TOGETHER)])
 
 
 def unit_length(vectors: Tensor) -> Tensor:

@@ -500,6 +500,8 @@ def test_the_plan_is_what_is_run(model, views):
     newer, older = (recon.plan(name, views, "cpu") for name in ("mapanything", "mapanything-v1"))
     assert newer.memory > 4.9 * GIGABYTE > older.memory > 2.2 * GIGABYTE > model.plan(views).memory
     assert newer.seconds > older.seconds
+    told = [replace(view, intrinsics=np.eye(3)) for view in views]
+    assert recon.plan("mapanything", told, "cpu").memory > newer.memory
     with pytest.raises(InputError, match="at least one photo"):
         model.plan([])
 

@@ -7,6 +7,7 @@ import torch
 
 from recon.checkpoint import fill
 from recon.errors import InputError
+from recon.networks import mapanything
 from recon.networks.layers.pose_encoding import quaternion_from_rotation, rotation_from_quaternion
 from recon.networks.mapanything import Configuration, Known, MapAnything, Prediction, read_configuration
 from recon.networks.mapanything_checkpoint import own_names
@@ -196,6 +197,12 @@ def test_units_matter_only_where_they_are_metres(network, images, known, part, m
 
 def test_unsaid_units_are_metres(network, images, known):
     assert same(run(network, images, replace(known, metric_depth=None, metric_pose=None)), run(network, images, known))
+
+
+def test_what_is_known_may_be_encoded_a_part_at_a_time(network, images, known, monkeypatch):
+    whole = run(network, images, known)
+    monkeypatch.setattr(mapanything, "TOGETHER", 1)
+    assert same(run(network, images, known), whole)
 
 
 def test_depth_may_be_sparse_or_empty(network, images, known):
