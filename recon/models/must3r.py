@@ -79,7 +79,7 @@ class Must3r(Model):
         try:
             return Ordering(*found, self.network.configuration.encoder.embed_dim, self.device)
         except InputError as error:
-            log.warning("photos are taken evenly spread, since the retrieval cannot be used: %s", error)
+            log.warning("Photos to remember are taken evenly spread, since the retrieval cannot be used: %s", error)
             return None
 
     @classmethod
@@ -124,17 +124,15 @@ class Must3r(Model):
 
     def _video(self, scene: Scene, views: Iterable[View], options: Options) -> Generator[Update, None, None]:
         """Frames in their order, placed as they come."""
-        total, numbers = None, None
+        plan = None
         if isinstance(views, Sequence):
             plan = self.plan(views, options=options)
-            total, numbers = len(plan.views), plan.views
-            scene.notes.extend(plan.notes)
             views = [views[i] for i in plan.views]
         elif options.maximum_views is not None:
             views = islice(views, options.maximum_views)
-        run = Video(self, scene, options, total)
+        run = Video(self, scene, options, plan)
         try:
-            yield from run.go(views, numbers)
+            yield from run.go(views)
         except InputError as error:
             if not scene.frames:
                 raise
@@ -146,9 +144,7 @@ class Must3r(Model):
         finally:
             memory.release(self.device)
         if not scene.frames:
-            raise InputError(
-                " ".join(scene.notes) or "There is nothing to reconstruct: give at least one photo or video."
-            )
+            raise InputError(" ".join(scene.notes) or NOTHING)
         yield Update("Finishing", 1.0, "Done", scene)
 
     # --- photos ------------------------------------------------------------------------------------------------------

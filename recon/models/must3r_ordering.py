@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,11 +47,14 @@ class Ordering:
 
 
 def companions(checkpoint: Path, cached: Callable[[], Sequence[Path]]) -> tuple[Path, Path] | None:
-    """The files of the retrieval, beside a checkpoint or else among those ``cached``; None where they are not."""
-    beside = [path for path in sorted(checkpoint.parent.glob("*retrieval*")) if path != checkpoint]
-    for paths in (beside, cached()):
+    """The files of the retrieval, beside a checkpoint or else among those ``cached``; None where they are not.
+
+    Their names begin as the checkpoint's does.
+    """
+    begin = "_".join(checkpoint.stem.split("_")[:2])
+    for paths in (list(checkpoint.parent.glob(f"{glob.escape(begin)}*retrieval*")), cached()):
         words = [path for path in paths if path.name.endswith(WORDS)]
         weights = [path for path in paths if path.suffix == ".pth"]
-        if words and weights:
+        if len(words) == len(weights) == 1:
             return weights[0], words[0]
     return None

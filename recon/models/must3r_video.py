@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ import torch
 
 from recon.errors import InputError
 from recon.models import pair_fitting
-from recon.models.base import Options, Update
+from recon.models.base import Options, Plan, Update
 from recon.models.fitting import Fitted
 from recon.models.must3r_cameras import SharedFocal
 from recon.models.must3r_collection import batches
@@ -44,11 +44,11 @@ class Video:
         model: whose network looks.
         scene: gets the frames.
         options: of the run.
-        total: how many frames there will be, or None where nobody knows.
+        plan: of the run, or None where nobody knows how many frames there will be, nor of which size.
     """
 
-    def __init__(self, model: Must3r, scene: Scene, options: Options, total: int | None) -> None:
-        self.model, self.scene, self.options, self.total = model, scene, options, total
+    def __init__(self, model: Must3r, scene: Scene, options: Options, plan: Plan | None) -> None:
+        self.model, self.scene, self.options, self.plan = model, scene, options, plan
         side = model.card.resolution
         self.rule = Rule(subsample=4 if side >= 512 else 2)
         self.cameras = SharedFocal(options.shared_focal is not False)
@@ -60,8 +60,8 @@ class Video:
         self.changes: list[str] = []  # of that size, in sentences
         self.fraction = 0.0
 
-    def go(self, views: Iterable[View], numbers: Sequence[int] | None) -> Generator[Update, None, None]:
-        """Place frames as they come; ``numbers`` are theirs among the user's, where they are not counted from 0."""
+    def go(self, views: Iterable[View]) -> Generator[Update, None, None]:
+        """Place frames as they come."""
         source = Source(views, self._prepare, self.model.patience)
         steps = 1 + self.options.rounds + self.options.rerender
         yield Update("Looking", 0.0, "Waiting for the first frame", self.scene)
@@ -71,7 +71,7 @@ class Video:
                     yield Update("Looking", self.fraction, "Waiting for the next frame", self.scene)
                     continue
                 number, view, fitted = item
-                index = number if numbers is None else numbers[number]
+                index = number if self.plan is None else self.plan.views[number]
                 self._notice_size(view)
                 placed = yield from self._at_work(partial(self._step, view, fitted), "Looking")
                 changed = [self._show(each, view, index, fitted) for each in placed]
@@ -104,11 +104,12 @@ class Video:
 
     def _begin(self, view: View) -> Online:
         model, options = self.model, self.options
-        size = input_size(view.size, model.card.resolution, ordered=True)
-        available = model.available(model.card, model.device.type)
-        plan = plan_for(model.card, size, self.total, model.device.type, options, available)
-        if self.total is None:
-            self.scene.notes.extend(plan.notes)
+        plan = self.plan
+        if plan is None:
+            size = input_size(view.size, model.card.resolution, ordered=True)
+            available = model.available(model.card, model.device.type)
+            plan = plan_for(model.card, size, None, model.device.type, options, available)
+        self.scene.notes.extend(plan.notes)
         self.scene.settings["size"] = list(plan.size)
         looker, judge = Looker(model.network), Overlap(self.rule)
         return Online(looker, judge, self.cameras, 2, False, options.window, plan.keyframes, options.forget)
@@ -185,7 +186,7 @@ class Video:
 
     def _share(self, count: int) -> float:
         """Of the first pass that is done after so many frames."""
-        return count / (count + HALFWAY) if self.total is None else min(1.0, count / self.total)
+        return count / (count + HALFWAY) if self.plan is None else min(1.0, count / len(self.plan.views))
 
     def _notice_size(self, view: View) -> None:
         if self.size is not None and view.size != self.size:

@@ -16,6 +16,7 @@ from recon.models import CARDS, base, memory, must3r_plan
 from recon.models.base import Options
 from recon.models.must3r import Must3r
 from recon.models.must3r_online import Online
+from recon.models.must3r_ordering import companions
 from recon.models.must3r_plan import is_ordered, plan_for
 from recon.scene import View
 from tests.helpers import synthetic_scene, synthetic_views
@@ -117,6 +118,20 @@ def test_retrieval_chooses_what_is_remembered(sorting, views):
     assert len({number for number in remembered if number < 4}) <= 1  # of four times the same one is enough
     stages = {update.stage for update in drained(sorting, views)}
     assert "Comparing" in stages
+
+
+def test_retrieval_is_that_of_the_same_network(tmp_path):
+    for side in (224, 512):
+        for name in ("retrieval_trainingfree.pth", "retrieval_codebook.pkl"):
+            (tmp_path / f"MUSt3R_{side}_{name}").touch()
+    found = companions(tmp_path / "MUSt3R_512_cvpr.pth", list)
+    assert found is not None
+    assert [path.name for path in found] == [
+        "MUSt3R_512_retrieval_trainingfree.pth",
+        "MUSt3R_512_retrieval_codebook.pkl",
+    ]
+    assert companions(tmp_path / "mine.pth", list) is None
+    assert companions(tmp_path / "mine.pth", lambda: found) == found
 
 
 def test_retrieval_that_cannot_be_used_is_done_without(tmp_path, views):
