@@ -237,3 +237,22 @@ def test_normals_use_what_is_known():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
 def test_a_single_line_of_pixels_has_no_normals(shape):
     assert not geometry.normals(np.random.default_rng(0).normal(size=(*shape, 3))).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_cameras_are_brought_to_others_however_few(count, scaled):
+    random = np.random.default_rng(count)
+    rotations = geometry.rotation_from_quaternion(random.standard_normal((count + 1, 4)))
+    source = np.stack([geometry.rigid(rotation, random.standard_normal(3)) for rotation in rotations[:count]])
+    scale = 2.5 if scaled and count > 1 else 1.0
+    moved = geometry.rigid(scale * rotations[-1], np.array([3.0, -2, 100]))
+    target = geometry.apply_similarity(moved, source)
+    np.testing.assert_allclose(geometry.align_cameras(target, source, scaled), moved, atol=1e-9)
+
+
+def test_the_nearest_rotation_turns_and_no_more():
+    rotation = geometry.rotation_from_quaternion(np.array([0.3, 0.5, -0.2, 0.7]))
+    np.testing.assert_allclose(geometry.nearest_rotation(3 * rotation), rotation, atol=1e-12)
+    mirrored = geometry.nearest_rotation(rotation @ np.diag([1.0, 1, -1]))
+    assert np.linalg.det(mirrored) == pytest.approx(1)

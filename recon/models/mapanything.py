@@ -162,8 +162,8 @@ class MapAnything(Model):
         with self._alone():
             scale = self.network.scale(features)
             read = [self.network.poses(features, frames) for frames in slices(features.views, TOGETHER)]
-            translations, quaternions = (torch.cat(each, 1)[0].double().cpu() for each in zip(*read, strict=True))
-            matrices = pose_matrices(quaternions, translations * scale.double().cpu()).numpy()
+            translations, quaternions = (torch.cat(each, 1)[0].cpu().double() for each in zip(*read, strict=True))
+            matrices = pose_matrices(quaternions, translations * scale.cpu().double()).numpy()
         poses = np.empty_like(matrices)
         poses[order] = matrices
         return scale, poses

@@ -95,10 +95,10 @@ def rig_of(poses: np.ndarray, told: Sequence[Told], names: Sequence[str], align:
         )
     if not align:
         return _in_first_camera(poses, notes)
-    told_scale = metric or len(known) == 1 or unit == 1.0
+    told_scale = metric or np.isclose(unit, 1, rtol=1e-9)  # as it is where poses tell of no lengths
     if not told_scale:
         notes.append(f"The scene has the scale of the given poses, one unit of which is about {_length(1 / unit)}.")
-    return Rig(moved, world_from_network, told_scale, notes)
+    return Rig(moved, world_from_network, bool(told_scale), notes)
 
 
 def _in_first_camera(poses: np.ndarray, notes: list[str]) -> Rig:

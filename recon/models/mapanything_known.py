@@ -126,9 +126,9 @@ def known_of(told: Sequence[Told], placements: Sequence[Placement], use: Sequenc
         matrices = np.tile(np.eye(4), (len(told), 1, 1))
         matrices[list(poses)] = list(poses.values())
         matrices[:, :3, 3] -= matrices[0, :3, 3]  # here, since float32 would lose what is far from the origin
-        placed_poses = torch.from_numpy(matrices).to(device)
-        known.quaternions = quaternion_from_rotation(placed_poses[None, :, :3, :3]).float()
-        known.translations = placed_poses[None, :, :3, 3].float()
+        given = torch.from_numpy(matrices)[None]
+        known.quaternions = quaternion_from_rotation(given[..., :3, :3]).float().to(device)
+        known.translations = given[..., :3, 3].float().to(device)
         known.has_pose = _marks(poses, told, device)
         moving = bool(np.abs(matrices[list(poses), :3, 3]).max() > 0)  # else there is no length to tell
         known.metric_pose = metric & moving

@@ -104,7 +104,6 @@ class Accelerated(MapAnything):
 
     def maps(self, features: Features, frames: slice | Sequence[int]) -> Maps:
         """See `MapAnything.maps`."""
-
         plain = super().maps
         return Maps(*in_range(lambda: tuple(vars(plain(features, frames)).values()), self.dense_head, self.last))
 

@@ -349,6 +349,16 @@ def test_the_scene_is_brought_to_known_poses(checkpoint, views, metric):
     np.testing.assert_array_equal(free.frames[0].camera.world_from_camera, np.eye(4))
 
 
+def test_poses_without_lengths_leave_the_scene_in_metres(checkpoint, views):
+    poses = np.stack([geometry.rigid(pose[:3, :3], np.zeros(3)) for pose in room_from_cameras(3)])
+    views = [replace(view, world_from_camera=pose) for view, pose in zip(views, poses, strict=True)]
+    scene = loaded(checkpoint, placed_at(poses)).reconstruct(views)
+    assert scene.metric
+    assert len(scene.notes) == 1
+    for frame, pose in zip(scene.frames, poses, strict=True):
+        np.testing.assert_allclose(frame.camera.world_from_camera, pose, atol=1e-5)
+
+
 def test_how_far_cameras_are_from_known_ones_is_told(checkpoint, views):
     poses = room_from_cameras(3)
     given = poses.copy()
