@@ -167,7 +167,7 @@ def fits_float16(block: Block) -> bool:
     made = [heads, reach_then(block.attn.proj, heads.chunk(3)[2])]
     if isinstance(mlp, SwiGlu):
         gate, value = reach(mlp.w12, block.norm2).chunk(2)
-        made += [gate, value, gate * value, reach_then(mlp.w3, gate * value)]
+        made += [gate, value, gate * value, reach_then(mlp.w3, gate.max() * length(mlp.w12, block.norm2, len(gate)))]
     else:
         hidden = reach(mlp.fc1, block.norm2)
         made += [hidden, reach_then(mlp.fc2, hidden)]
@@ -178,6 +178,17 @@ def reach(matrix: nn.Linear, norm: nn.LayerNorm) -> Tensor:
     """What no row of a matrix that reads a norm exceeds."""
     length = norm.weight.numel() ** 0.5 * (matrix.weight * norm.weight).norm(dim=1)
     return length + functional.linear(norm.bias, matrix.weight, matrix.bias).abs()
+
+
+def length(matrix: nn.Linear, norm: nn.LayerNorm, first: int) -> Tensor:
+    """What the rows of a matrix that reads a norm, from the ``first`` on, do not exceed together.
+
+    A matrix makes nothing longer than its largest singular value does, whose fourth power is at most the sum of all.
+    """
+    weight, bias = matrix.weight[first:] * norm.weight, matrix.bias[first:]
+    largest = (weight.T @ weight).norm().sqrt()
+    shift = functional.linear(norm.bias, matrix.weight[first:], bias)
+    return norm.weight.numel() ** 0.5 * largest + shift.norm()
 
 
 def reach_then(matrix: nn.Linear, before: Tensor) -> Tensor:

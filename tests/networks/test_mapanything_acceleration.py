@@ -11,9 +11,10 @@ from recon import bench_network
 from recon.bench_kinds import mapanything_outputs
 from recon.networks import acceleration, recording
 from recon.networks.acceleration import FusedBlock
+from recon.networks.layers import view_attention
 from recon.networks.mapanything import Known, MapAnything
 from recon.networks.mapanything_acceleration import Accelerated, accelerate
-from recon.networks.mapanything_configuration import AlternatingAttention, ImageEncoder
+from recon.networks.mapanything_configuration import AlternatingAttention, Configuration, ImageEncoder
 from recon.networks.mapanything_inputs import along_rays, rays_of
 from tests.networks.small_mapanything import configuration
 from tests.networks.stand_in import smooth_images
@@ -114,6 +115,15 @@ def test_the_bound_by_which_float16_holds_a_block_holds(network):
         for scale in (1e-3, 1.0, 1e4):
             block(scale * torch.randn(1, 40, 128, generator=random))
     assert 10 < max(made) < torch.finfo(torch.float16).max / 2
+
+
+def test_float16_holds_a_gated_block_of_the_published_size():
+    published = Configuration().attention
+    made = view_attention.block(published.width, published.heads, published.hidden, True, 1e-5).requires_grad_(False)
+    bench_network.fill_in(made)
+    assert acceleration.fits_float16(made)
+    made.mlp.w12.weight *= 5
+    assert not acceleration.fits_float16(made)
 
 
 def beyond_float16(network: MapAnything) -> MapAnything:
