@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon import geometry
 from recon.models.pair_fitting import fit
 from recon.networks.dust3r import Dust3r, Pointmaps, read_configuration
 from recon.networks.layers.rotary import rotary_angles, rotate
+from tests.alignment_table import known_of, recorded_pairs, solve
 from tests.parity import Recording
 from tests.parity_networks import Replayed, Run, outputs
 
@@ -26,6 +28,8 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
         heads, positions = (torch.from_numpy(recording[f"stage/rope/{name}"]) for name in ("in", "pos"))
         angles = rotary_angles(positions[0], heads.shape[-1])
         yield "stage/rope/out", Replayed(rotate(heads.transpose(1, 2), angles).transpose(1, 2))
+    if "edges" in recording:
+        yield from alignment(recording)
     recorded = {case for case in (*CASES, "d/") if recording.cuts(f"output/{case}conf_1")}
     if not recorded:
         return
@@ -44,6 +48,17 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
             yield from results("d/", predict_landscape(network, recording, run))
     if "stride" in recording and recording["stride"] != 1:
         raise ValueError("a recording of part of the pixels")
+
+
+def alignment(recording: Recording) -> Iterator[tuple[str, Replayed]]:
+    """The world of the recorded pairs beside the true one: what the reference made of them is no goal."""
+    everything = {name: recording[name] for name in recording.names}
+    result = solve(recorded_pairs(everything), known_of("nothing known", everything))
+    truth = everything["gt_poses"]
+    fit = geometry.similarity(truth[:, :3, 3], result.world_from_camera[:, :3, 3])
+    yield "gt_poses", Replayed(geometry.apply_similarity(fit, result.world_from_camera), 0.02)
+    yield "gt_focals", Replayed(result.focal, 0.002)
+    yield "gt_depth", Replayed(np.stack(result.depth) * np.cbrt(np.linalg.det(fit[:3, :3])), 0.005)
 
 
 def predict(network: Dust3r, first: Tensor, second: Tensor, run: Run) -> tuple[Pointmaps, Pointmaps]:
