@@ -28,7 +28,7 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
         heads, positions = (torch.from_numpy(recording[f"stage/rope/{name}"]) for name in ("in", "pos"))
         angles = rotary_angles(positions[0], heads.shape[-1])
         yield "stage/rope/out", Replayed(rotate(heads.transpose(1, 2), angles).transpose(1, 2))
-    if "edges" in recording:
+    if "pts3d_1" in recording:
         yield from alignment(recording)
     recorded = {case for case in (*CASES, "d/") if recording.cuts(f"output/{case}conf_1")}
     if not recorded:
