@@ -78,15 +78,17 @@ def scene(parts: Parts, visit: Visit) -> Updates:
     """Everything about the scene the visitor has, or has not."""
     scene = visit.session.scene
     count = len(scene.frames) if scene else 0
+    missing = {
+        *([] if scene and marked(scene) else ["masks.zip"]),
+        *([] if scene and scene.labels and scene.labels.segments else ["labels.zip"]),
+    }
     return {
         parts.welcome: gr.HTML(visible=scene is None),
         parts.notes: _notes(visit),
         parts.frame: gr.Slider(maximum=max(count, 2), value=1, visible=count > 1),
         parts.figures: figures(visit, 1),
         **{
-            button: gr.Button(
-                interactive=count > 0, visible=suffix != "masks.zip" or (scene is not None and marked(scene))
-            )
+            button: gr.Button(interactive=count > 0, visible=suffix not in missing)
             for suffix, button in parts.downloads.items()
         },
         **parts.timeline.restored(visit),

@@ -1,5 +1,5 @@
-"""Scene -> per-pixel keep masks: confidence, depth edges, black and white backgrounds, sky, moving things,
-chosen frames.
+"""Scene -> per-pixel keep masks: confidence, depth edges, black and white backgrounds, sky, moving things, chosen
+frames and segments.
 
 The viewer and the exports both ask here, so a file holds what the viewer shows.
 """
@@ -35,6 +35,7 @@ class Filters:
         sky: hide the sky (`sky`).
         moving: "hide" things that move (``Frame.moving``), or show "only" them.
         frames: indices into ``scene.frames`` of those to show; None shows all.
+        segments: ids of the segments to show, -1 for what is in none; None shows all.
 
     Raises:
         InputError: a percentage outside of 0 to 100, a negative index, or another word for what moves.
@@ -47,6 +48,7 @@ class Filters:
     sky: bool = False
     moving: Moving = "show"
     frames: frozenset[int] | None = None
+    segments: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 100:
@@ -95,6 +97,9 @@ def static_keep(frame: Frame, filters: Filters) -> np.ndarray:
     if filters.moving != "show":
         moving = np.zeros_like(kept) if frame.moving is None else frame.moving
         kept &= moving if filters.moving == "only" else ~moving
+    if filters.segments is not None:
+        chosen = sorted(filters.segments)
+        kept &= -1 in filters.segments if frame.segments is None else np.isin(frame.segments, chosen)
     return kept
 
 

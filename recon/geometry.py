@@ -100,6 +100,24 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
     return quaternion if quaternion[0] >= 0 else -quaternion
 
 
+def quaternions_from_rotations(rotations: np.ndarray) -> np.ndarray:
+    """Many exact rotations ``[...,3,3]`` to unit quaternions wxyz ``[...,4]`` with w >= 0, faster than one by one."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (np.moveaxis(rotations, (-2, -1), (0, 1))[row] for row in range(3))
+    products = np.stack(  # four times each component with each, that is four times the quaternion's outer square
+        [
+            np.stack([1 + xx + yy + zz, zy - yz, xz - zx, yx - xy], -1),
+            np.stack([zy - yz, 1 + xx - yy - zz, yx + xy, xz + zx], -1),
+            np.stack([xz - zx, yx + xy, 1 + yy - xx - zz, zy + yz], -1),
+            np.stack([yx - xy, xz + zx, zy + yz, 1 + zz - xx - yy], -1),
+        ],
+        -2,
+    )
+    largest = np.diagonal(products, axis1=-2, axis2=-1).argmax(-1)[..., None, None]
+    quaternions = np.take_along_axis(products, largest, -2)[..., 0, :]
+    quaternions = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    return np.where(quaternions[..., :1] < 0, -quaternions, quaternions)
+
+
 def rotation_angle(rotation: np.ndarray) -> np.ndarray:
     """Angles ``[...]`` in degrees of rotations ``[...,3,3]``; exact near 0 and 180 degrees."""
     skew = np.stack(

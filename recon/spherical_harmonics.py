@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 DEGREES = 4
 
@@ -61,3 +62,15 @@ def basis(directions: Tensor, count: int) -> Tensor:
 def colours(harmonics: Tensor, directions: Tensor) -> Tensor:
     """``[...,3]``, at least 0, of harmonics ``[...,3,K]`` as seen along unit vectors ``[...,3]`` from the camera."""
     return (0.5 + (harmonics * basis(directions, harmonics.shape[-1])[..., None, :]).sum(-1)).clamp_min(0)
+
+
+def rotated(harmonics: Tensor, rotation: Tensor) -> Tensor:
+    """Harmonics ``[...,K]`` of the same colours in a world that is turned by ``b_from_a [3,3]``.
+
+    Each degree is a space of its own that rotations keep, so its matrix is what the basis does at enough directions.
+    """
+    count = harmonics.shape[-1]
+    directions = functional.normalize(torch.randn(4 * count, 3, generator=torch.Generator().manual_seed(0)).double())
+    turn = rotation.double().cpu()
+    matrix = torch.linalg.lstsq(basis(directions @ turn.T, count), basis(directions, count)).solution
+    return harmonics @ matrix.T.to(harmonics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from recon import geometry
-from recon.scene import Camera, Frame, Scene, View
+from recon.scene import Camera, Frame, Labels, Scene, Segment, View
 
 ROOM = np.array([3.0, 1.5, 3.5])  # half sizes of the room in metres; its y axis points down, the floor is y = +1.5
 BALLS = np.array([[0.2, 1.0, 1.4, 0.5], [-0.9, 0.9, 0.7, 0.6]])  # x, y, z, radius
@@ -44,6 +44,21 @@ def moving_scene(frames: int = 6, height: int = 48, width: int = 64) -> Scene:
         frame.moving = frame.depth < still - 1e-3
         frame.image[frame.moving] = (230, 40, 30)
         frame.time = index / 2
+    return scene
+
+
+def labelled_scene(frames: int = 3, height: int = 48, width: int = 64) -> Scene:
+    """`synthetic_scene` in which floor, walls and both balls are recognised; the wall on the left is not."""
+    scene = synthetic_scene(frames, height, width)
+    for frame, camera in zip(scene.frames, room_from_cameras(frames), strict=True):
+        rays = geometry.unproject(np.ones((height, width)), frame.camera.intrinsics).astype(np.float64)
+        _, _, surface = _cast(camera[:3, 3], rays @ camera[:3, :3].T, [*BALLS])
+        frame.segments = np.array([-1, 101, 101, 102, 101, 101, 1, 2], np.int32)[surface]
+    scene.labels = Labels(
+        ("wall", "floor", "table", "ball"),
+        np.array([[174, 199, 232], [152, 223, 138], [255, 152, 150], [214, 39, 40]], np.uint8),
+        [Segment(1, 3, True, 0.9), Segment(2, 3, True, 0.8), Segment(101, 0, False, 0.7), Segment(102, 1, False, 0.95)],
+    )
     return scene
 
 

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from recon.errors import InputError
 from recon.filters import Filters, confidence_levels, depth_edges, keep, sky, static_keep
 from recon.geometry import intrinsics_from_focal
 from recon.scene import Camera, Frame, Scene
-from tests.helpers import synthetic_scene, synthetic_up
+from tests.helpers import labelled_scene, synthetic_scene, synthetic_up
 
 EVERYTHING = Filters(confidence=0, edges=False)
 
@@ -232,3 +233,15 @@ def test_a_million_points_are_filtered_quickly():
         keep(scene, filters)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3
+
+
+def test_segments_that_are_not_asked_for_are_hidden():
+    scene = labelled_scene(2)
+    for chosen in ({1}, {2, 101}, {-1}, set()):
+        masks = keep(scene, replace(EVERYTHING, segments=frozenset(chosen)))
+        for frame, mask in zip(scene.frames, masks, strict=True):
+            assert np.array_equal(mask, np.isin(frame.segments, list(chosen)))
+    scene.frames[0].segments = None
+    one, two = (keep(scene, replace(EVERYTHING, segments=frozenset({which})))[0] for which in (-1, 1))
+    assert one.all()
+    assert not two.any()

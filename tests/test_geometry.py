@@ -95,6 +95,8 @@ def test_quaternions_agree_with_scipy_and_return(seed):
     for single, matrix in zip(quaternion, rotation, strict=True):
         expected = single / np.linalg.norm(single) * (1 if single[0] >= 0 else -1)
         np.testing.assert_allclose(geometry.quaternion_from_rotation(matrix), expected, atol=1e-9)
+    expected = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True) * np.sign(quaternion[:, :1])
+    np.testing.assert_allclose(geometry.quaternions_from_rotations(rotation), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("axis", [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 2, 3], [-1, 1, 1e-9]])
@@ -103,6 +105,8 @@ def test_half_turns_have_quaternions(axis):
     np.testing.assert_allclose(
         geometry.rotation_from_quaternion(geometry.quaternion_from_rotation(rotation)), rotation, atol=1e-9
     )
+    many = geometry.quaternions_from_rotations(np.stack([rotation, np.eye(3)]))
+    np.testing.assert_allclose(geometry.rotation_from_quaternion(many), np.stack([rotation, np.eye(3)]), atol=1e-9)
 
 
 @pytest.mark.parametrize("angle", [0, 1e-7, 1e-3, 1, 90, 179.999, 180])

@@ -9,8 +9,10 @@ import numpy as np
 
 from recon.errors import InputError
 from recon.export import colmap
+from recon.export.gaussians import write_gaussians
 from recon.export.glb import write_glb
 from recon.export.html import write_html
+from recon.export.labels import write_labels
 from recon.export.masks import write_masks
 from recon.export.npz import write_npz
 from recon.export.ply import write_ply
@@ -26,7 +28,9 @@ Writer = Callable[[Scene, Filters, list[np.ndarray], Path], None]
 WRITERS: dict[str, Writer] = {
     ".glb": write_glb,
     ".ply": write_ply,
+    ".splat.ply": write_gaussians,
     ".npz": write_npz,
+    ".labels.zip": write_labels,
     ".colmap.zip": colmap.write_zip,
     ".colmap": colmap.write_folder,
     ".html": write_html,
@@ -57,10 +61,11 @@ def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Pa
     """Write what ``filters`` (by default `Filters()`) leave of ``scene``, in the format that ``path``'s suffix names.
 
     GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`gravity.upright`),
-    in the scene's unit about its origin, and so do the clouds of single frames (``.frames.zip``: `sequence`). COLMAP (a
-    zip, or a folder of that suffix: `colmap`), TUM, NPZ and folders (a path without a suffix: `Scene.save`) keep the
-    scene's own frame, and a folder keeps all points. HTML stands as in the viewer. The file appears under its name once
-    it is complete; its path is returned.
+    in the scene's unit about its origin, and so do the clouds of single frames (``.frames.zip``: `sequence`) and, with
+    +Y down, splats (``.splat.ply``). COLMAP (a zip, or a folder of that suffix: `colmap`), TUM, NPZ and folders (a path
+    without a suffix: `Scene.save`) keep the scene's own frame, and a folder keeps all points. HTML stands as in the
+    viewer. Masks of what moves and labels are pictures of the photos' size (``.masks.zip``, ``.labels.zip``). The file
+    appears under its name once it is complete; its path is returned.
 
     Raises:
         InputError: no such format, no points left to write, or the file cannot be written.

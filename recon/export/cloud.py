@@ -40,6 +40,14 @@ def normals(scene: Scene, masks: list[np.ndarray], upright_from_world: np.ndarra
     return (np.concatenate(kept) @ upright[:3, :3].T).astype(np.float32)
 
 
+def segments(scene: Scene, masks: list[np.ndarray]) -> np.ndarray:
+    """``[N] int32`` segment ids, -1 for none."""
+    kept = [np.empty(0, np.int32)]
+    for frame, mask in _some(scene, masks):
+        kept.append(np.full(int(mask.sum()), -1, np.int32) if frame.segments is None else frame.segments[mask])
+    return np.concatenate(kept)
+
+
 def _some(scene: Scene, masks: list[np.ndarray]) -> Iterator[tuple[Frame, np.ndarray]]:
     """Frames of which the masks leave anything."""
     return ((frame, mask) for frame, mask in zip(scene.frames, masks, strict=True) if mask.any())
