@@ -92,9 +92,10 @@ def build(
             except StopIteration as stop:
                 return shown.finish(stop.value)
             changed = ()
-            if step.world is not None and world.views:
+            if step.world is not None and (places := [view for view in step.views if view in world.views]):
                 world.settle(step.views, step.world)
-                changed = shown.show(world, list(world.views))
+                shown.frames.clear()  # of photos that turn out to be left out
+                changed = shown.show(world, places)
             yield Update("Aligning", start + (end - start) * step.fraction, step.message, scene, changed)
 
 

@@ -205,6 +205,7 @@ def test_photos_that_share_nothing_are_named_and_the_others_kept():
     pairs += pointmaps(truth, [(2, 3), (3, 2), (3, 4), (4, 3)])
     scene, steps = built(members_of(truth), pairs)
     assert [view for view, _ in steps[0][1]] == [0, 1]  # until more is known
+    assert [view for view, _ in steps[-1][1]] == [0, 1]
     assert [frame.view for frame in scene.frames] == [2, 3, 4]
     assert scene.notes == [
         "'synthetic_000.png', 'synthetic_001.png' were left out, since no pair joins them to the other photos."
