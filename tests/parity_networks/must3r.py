@@ -15,7 +15,8 @@ from recon.models.must3r_cameras import focal_lengths, poses
 from recon.models.must3r_fitting import SIZES
 from recon.models.must3r_fitting import fit as photo
 from recon.models.pair_fitting import fit as frame
-from recon.networks.must3r import Encoded, Memory, Must3r, Pointmaps, read_configuration
+from recon.networks.must3r import Configuration, Encoded, Memory, Must3r, Pointmaps, read_configuration
+from recon.networks.must3r_acceleration import Accelerated, accelerate
 from recon.networks.must3r_retrieval import Retrieval, chained, farthest_points, similarities
 from tests.networks.stand_in import draw
 from tests.parity import Recording
@@ -37,8 +38,7 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
         return
     strings = run.config.get("strings", run.config)
     configuration = read_configuration(strings["encoder"], strings["decoder"])
-    network = run.network(lambda: Must3r(configuration))
-    assert isinstance(network, Must3r)
+    network = built(run, configuration)
     with torch.inference_mode():
         if "input/u8" in recording:
             assert recording["stride"] == 2
@@ -57,6 +57,16 @@ def replay(recording: Recording, run: Run) -> Iterator[tuple[str, Replayed]]:
         yield from stretched(run, wide)
         yield from retrieval(recording, network, wide, run)
         yield from epsilons(recording, network)
+
+
+def built(run: Run, configuration: Configuration) -> Must3r:
+    """The network; for half precision as it is on a GPU, on the CPU too."""
+    network = run.network(lambda: Must3r(configuration))
+    assert isinstance(network, Must3r)
+    if not run.half:
+        return network
+    on_gpu = run.device.startswith("cuda")
+    return accelerate(network, torch.device(run.device)) if on_gpu else Accelerated(network, torch.bfloat16)
 
 
 def picture(recording: Recording, name: str, run: Run) -> Tensor:
@@ -95,8 +105,9 @@ def steps(network: Must3r, images: Tensor, initial: int) -> Iterator[tuple[str, 
     blocks = {f"enc_block{i}": block.ls2 for i, block in enumerate(network.encoder.blocks_enc)}
     with outputs({"patch_embed": network.encoder.patch_embed, **blocks}) as kept:
         encoded = network.encode(images)
-    for stage, (tokens,) in kept.items():
-        yield f"stage/{stage}", Replayed(tokens, TOKENS)
+    for stage, seen in kept.items():
+        for tokens in seen:  # none of blocks that are replaced by others
+            yield f"stage/{stage}", Replayed(tokens, TOKENS)
     yield "stage/enc_tokens", Replayed(encoded.tokens, TOKENS)
     yield "stage/enc_tokens_c8", Replayed(encoded.tokens[..., ::8], TOKENS)
     run = Kept(network, Memory())
@@ -172,8 +183,7 @@ def mixed_sizes(network: Must3r, wide: Tensor, tall: Tensor) -> Iterator[tuple[s
 def stretched(run: Run, wide: Tensor) -> Iterator[tuple[str, Replayed]]:
     """Run F: the same pictures, taken for some of twice the size."""
     configuration = read_configuration(run.config["encoder"], run.config["decoder"])
-    network = run.network(lambda: Must3r(configuration.at(2 * configuration.encoder.img_size[0])))
-    assert isinstance(network, Must3r)
+    network = built(run, configuration.at(2 * configuration.encoder.img_size[0]))
     encoded = network.encode(wide[:2])
     yield "output/F_rope_scaled/enc_tokens", Replayed(encoded.tokens, TOKENS)
     (raw,), _ = network.update([encoded])
