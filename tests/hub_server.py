@@ -45,6 +45,7 @@ class Faults:
         page: send a proxy's page with status 200 in place of "everything" or of a large file's "bytes".
         speed: bytes a second, or None for as fast as it goes.
         ranges: False for a server that knows no ranges.
+        heads: False for a server that answers no question about a file without sending it.
     """
 
     status: int | None = None
@@ -55,6 +56,7 @@ class Faults:
     page: str | None = None
     speed: float | None = None
     ranges: bool = True
+    heads: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(match[1]) if match else None
         self.hub.requests.append(Request(self.command, self.path, start, token))
-        if self.hub.faults.page == "everything":
+        if self.command == "HEAD" and not self.hub.faults.heads:
+            self._refuse(405)
+        elif self.hub.faults.page == "everything":
             self._send(200, PAGE, {"Content-Type": "text/html"})
         elif match := re.fullmatch(r"/((?:datasets/)?[\w.-]+/[\w.-]+)/resolve/([\w.-]+)/([\w./-]+)", self.path):
             self._resolve(match[1], match[2], match[3], token)

@@ -109,6 +109,11 @@ def test_a_connection_that_stays_broken_is_told_and_the_next_try_goes_on(served,
     assert served.asked("MUSt3R.pth")[-1].start == 400_000
 
 
+def test_a_server_that_does_not_tell_the_size_beforehand_does(served, card):
+    served.faults.heads = False
+    assert is_whole(hub.fetch(card), served)
+
+
 def test_a_wrong_checksum_is_found_out(served, card):
     wrong = replace(card, direct=(replace(card.direct[0], checksum="0" * 32),))
     assert "came damaged" in refusal(wrong)

@@ -85,6 +85,8 @@ def _size(url: str) -> int | None:
     response = get_session().head(
         url, headers={"Accept-Encoding": "identity"}, timeout=constants.HF_HUB_ETAG_TIMEOUT, follow_redirects=True
     )
+    if response.status_code in (405, 501):  # the server knows no such question
+        return None
     hf_raise_for_status(response)
     length = response.headers.get("Content-Length", "")
     page = response.headers.get("Content-Type", "").startswith("text/html")
