@@ -7,7 +7,7 @@ an odds ratio between a pixel that rests and one that may go anywhere, averaged 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,10 +21,7 @@ from recon.upsampling import likeness, local_range
 LEAST_DEVIATION, MOST_DEVIATION = 0.25, 0.01  # of flow: in pixels, and as a share of the picture's longer side
 TRIP = 0.3  # pixels: a way there and back that errs so far halves the weight of what it says
 ANYWHERE = 0.03  # standard deviation of the places a moving pixel may go to, as a share of the longer side
-DISTRUST, TRUST = (
-    0.2,
-    0.5,
-)  # shares of a picture that agree with the camera: up to one a pair counts not, from one fully
+DISTRUST, TRUST = 0.2, 0.5  # shares of a picture that agree with the camera: a pair counts not at all, and fully
 CALM, SURE = -1.0, 3.0  # bounds of one pair's vote
 SEEN_THROUGH = 0.3  # standard deviation of log-depth behind a point that has gone
 DOUBT = 0.03  # weight of the expectation that a pixel rests
@@ -32,8 +29,9 @@ REACH, STRIDE = 6, 2  # pixels: how far neighbours of one colour and depth agree
 COARSER = 4  # times, from a neighbourhood to the next wider one
 SAME_DEPTH = 0.1  # relative
 SPECK = 0.001  # of the picture: smaller spots, and smaller holes, are none
-THREADS = 4
 STRONG = 0.5  # a vote that some pixel of a moving thing reaches
+FAR = 1e5  # pixels: nothing goes farther
+THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,8 @@ class Still:
 
 def moving_masks(
     stills: Sequence[Still], flows: Mapping[tuple[int, int], Followed], depth_deviation: float
-) -> list[np.ndarray]:
-    """Masks ``[H,W] bool`` of what moves in each picture.
+) -> Iterator[np.ndarray]:
+    """Masks ``[H,W] bool`` of what moves, of one picture after the other.
 
     Args:
         stills: in the order of the video.
@@ -75,23 +73,28 @@ def moving_masks(
     others: list[list[int]] = [[] for _ in stills]
     for i, j in flows:
         others[i].append(j)
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(mask, range(len(stills))))
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield from pool.map(mask, range(len(stills)))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def vote(still: Still, other: Still, followed: Followed, depth_deviation: float) -> np.ndarray:
     """``[2,H,W] float32``: what one pair says of each pixel, weighed, and the weights. Positive where it moves."""
     other_from_camera = np.linalg.inv(other.world_from_camera) @ still.world_from_camera
     ego, parallax, ahead = ego_flow(still.depth, still.intrinsics, other.intrinsics, other_from_camera)
+    ego, parallax = (np.clip(each, -FAR, FAR) for each in (ego, parallax))
     side = max(still.depth.shape)
     trip = followed.error(still.blankness)
     error = np.square(followed.flow - ego).sum(-1)
-    doubt = (
-        np.square(trip)
-        + np.square(parallax).sum(-1) * np.float32(depth_deviation**2)
-        + np.square(local_range(ego[..., 0], 1))
-        + np.square(local_range(ego[..., 1], 1))
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # beside what is unknown
+        doubt = (
+            np.square(trip)
+            + np.square(parallax).sum(-1) * np.float32(depth_deviation**2)
+            + np.square(local_range(ego[..., 0], 1))
+            + np.square(local_range(ego[..., 1], 1))
+        )
     usable = np.isfinite(error) & np.isfinite(doubt)
     judged = usable & (doubt < MOST_DEVIATION * side)
     typical = np.median(error[judged]) if judged.any() else 0.0
@@ -142,7 +145,7 @@ def _gone(
     """
     height, width = still.depth.shape
     columns, rows = targets(ego)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         own, log_depth = (
             np.log(np.where(each.depth > 0, each.depth, np.nan)).astype(np.float32) for each in (still, other)
         )

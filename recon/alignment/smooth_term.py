@@ -16,6 +16,7 @@ from recon.alignment.pair_model import State
 
 USUAL = 0.5  # standard deviation of a change of velocity, as a share of the usual one
 SLOWEST = 0.002  # of depth, in a step from frame to frame: the least that counts as usual
+SHORTEST = 0.1  # step, in usual ones: times may be rounded
 WIDTH = 2.0  # standard deviations beyond which the cost is linear: cameras are jerked, and films cut
 
 
@@ -28,8 +29,9 @@ class SmoothTerm:
     """
 
     def __init__(self, times: Sequence[float], weight: float = 1.0) -> None:
-        steps = np.maximum(np.diff(np.asarray(times, np.float64)), 1e-9)
-        self.steps = steps / np.median(steps) if len(steps) else steps
+        steps = np.diff(np.asarray(times, np.float64))
+        usual = float(np.median(steps)) if len(steps) else 0.0
+        self.steps = np.maximum(steps / usual, SHORTEST) if usual > 0 else np.ones_like(steps)
         self.weight = weight
         self.deviation = np.ones(2)  # of turns in radians, of centres in the world's unit, a usual step
 

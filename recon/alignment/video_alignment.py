@@ -97,10 +97,11 @@ def align_video(
         confidence.append(fused[1])
         yield Step(0.8 + 0.1 * (index + 1) / views, f"Depth of frame {index + 1} of {views}")
     result = aligned(task, adjustment, depth, confidence)
-    yield Step(0.9, "Looking for what moves")
-    masks = moving_masks(_stills(result, video, blank), flows, _depth_deviation(adjustment))
-    masks = [video.moving.get(view, mask) for view, mask in zip(task.views, masks, strict=True)]
-    share = float(term.used.mean()) if term is not None and len(term.used) else 0.0
+    masks: list[np.ndarray] = []
+    for mask in moving_masks(_stills(result, video, blank), flows, _depth_deviation(adjustment)):
+        masks.append(video.moving.get(task.views[len(masks)], mask))
+        yield Step(0.9 + 0.1 * len(masks) / views, f"Saw what moves in frame {len(masks)} of {views}")
+    share = float(term.used.sum() / len(flows)) if term is not None else 0.0
     return VideoAlignment(result, tuple(masks), share, tuple(_notes(video, flows, share)))
 
 
@@ -146,18 +147,12 @@ def _second_look(
     blank: Sequence[np.ndarray],
 ) -> FlowTerm | None:
     """Let samples that move lose their say, and give flow and smoothness theirs."""
-    term = None
-    resting = np.ones(adjustment.state.depth.shape)
-    side = task.samples.size.max()
+    term, resting = None, np.ones(adjustment.state.depth.shape)
     if flows and video.flow_weight > 0:
         samples = sample_flows(flows, blank, task.samples.pixels, task.principal_point)
-        term = FlowTerm(samples, task.samples.pixels, LARGEST_ERROR * side, video.flow_weight)
+        term = FlowTerm(samples, task.samples.pixels, LARGEST_ERROR * task.samples.size.max(), video.flow_weight)
         term.follow(adjustment.state)
-        errors = np.where(term.used[:, None], term.errors(adjustment.state), np.nan)
-        rest = 1 / (1 + (np.nan_to_num(errors) / RESTING) ** 4)
-        for view in range(len(task.views)):
-            mine, seen = rest[samples.view == view], np.isfinite(errors[samples.view == view])
-            resting[view] = np.where(seen.any(0), (mine * seen).sum(0) / np.maximum(seen.sum(0), 1), 1)
+        resting = _resting(term, adjustment)
         if len(samples.view):
             adjustment.terms.append(term)
     for index, view in enumerate(task.views):
@@ -169,9 +164,19 @@ def _second_look(
     seconds = adjustment.sides.is_second
     adjustment.weights[seconds] *= np.maximum(resting[adjustment.sides.view[seconds]], LEAST_SAY)
     if video.smoothness > 0:
-        times = [video.times[view] for view in task.views]
-        adjustment.terms.append(SmoothTerm(times, video.smoothness))
+        adjustment.terms.append(SmoothTerm([video.times[view] for view in task.views], video.smoothness))
     return term
+
+
+def _resting(term: FlowTerm, adjustment: PairAdjustment) -> np.ndarray:
+    """``[V,N]`` from 0 to 1: how much flow, where it tells, takes each sample to rest."""
+    errors = np.where(term.used[:, None], term.errors(adjustment.state), np.nan)
+    told = np.isfinite(errors)
+    rest = np.where(told, 1 / (1 + (np.nan_to_num(errors) / RESTING) ** 4), 0)
+    total, count = np.zeros((2, *adjustment.state.depth.shape))
+    np.add.at(total, term.samples.view, rest)
+    np.add.at(count, term.samples.view, told)
+    return np.where(count > 0, total / np.maximum(count, 1), 1)
 
 
 def _stills(alignment: Alignment, video: Video, blank: Sequence[np.ndarray]) -> list[Still]:

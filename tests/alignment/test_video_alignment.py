@@ -123,7 +123,7 @@ def test_flow_that_fits_nothing_is_left_out_and_the_user_told():
 
 @pytest.mark.parametrize("part", ["wall", "balls"])
 def test_blank_walls_and_blank_balls_mislead_no_flow(part):
-    known = scene(1)
+    known = scene(1, frames=7)
     where = known.depth > 4.2 if part == "wall" else known.moving
     images = np.where(where[..., None], np.array([200, 70, 60], np.uint8), known.images)
     result = solve(known, Video(dict(enumerate(images)), dict.fromkeys(range(len(images)), 0.0)))
@@ -132,7 +132,7 @@ def test_blank_walls_and_blank_balls_mislead_no_flow(part):
 
 
 def test_grey_pictures_say_nothing():
-    known = scene(0)
+    known = scene(0, frames=5)
     images = dict(enumerate(np.full_like(known.images, 128)))
     result = solve(known, Video(images, dict.fromkeys(images, 0.0)))
     assert not moving(result).any()
