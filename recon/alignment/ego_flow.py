@@ -1,4 +1,4 @@
-"""The flow that a picture has because its camera moves (MonST3R: Zhang et al. 2025, section 3.3)."""
+"""The flow that a picture has because its camera moves (MonST3R: Zhang et al. 2025)."""
 
 from __future__ import annotations
 

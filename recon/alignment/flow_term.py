@@ -1,6 +1,6 @@
 """Optical flow in global alignment: a sample must be seen in the other picture where the flow takes it.
 
-MonST3R's flow loss (Zhang et al. 2025, eq. 6) within Levenberg-Marquardt steps. Point p of view i, with depth d, is
+MonST3R's flow loss (Zhang et al. 2025) within Levenberg-Marquardt steps. Point p of view i, with depth d, is
 seen in view j at ``f_j (x, y) / z`` of ``R_j' (R_i d ray(p; f_i) + t_i - t_j)``. Residuals count as a Geman-McClure
 loss has it, whose width follows each flow's own median, so what moves by itself hardly counts.
 """

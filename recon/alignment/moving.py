@@ -1,6 +1,6 @@
 """What moves in a video: pixels whose optical flow is not what the camera's own motion makes of their depth.
 
-The idea is MonST3R's (Zhang et al. 2025, section 3.3), which thresholds the error after it has stretched each pair's to
+The idea is MonST3R's (Zhang et al. 2025), which thresholds the error after it has stretched each pair's to
 0..1, so that something moves in every pair. Here the error is weighed against what flow, depth and cameras are worth:
 an odds ratio between a pixel that rests and one that may go anywhere, averaged over all pairs of a picture.
 """

@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 
 FEW = 12  # photos of which all pairs are taken, if it is left to us
 GRAPHS = {
-    "auto": f"every pair up to {FEW} photos, near and far ones beyond",
+    "auto": f"every pair up to {FEW} photos, near and far ones beyond; for MonST3R every second of the next ten",
     "complete": "every pair: the best scene, but the time grows with the square of the number of photos",
     "swin": "each photo with those that follow it: for videos and photos taken in order",
     "swinstride": "each photo with every second of those that follow it: for videos in which things move",

@@ -1,6 +1,6 @@
 """A camera that is carried moves smoothly: a term of global alignment for videos.
 
-MonST3R (Zhang et al. 2025, eq. 5) draws each camera to the one before. That shortens the way, so here the change of
+MonST3R (Zhang et al. 2025) draws each camera to the one before. That shortens the way, so here the change of
 velocity and of the turning is what costs, by how fast the camera usually is.
 """
 

@@ -1,6 +1,6 @@
 """Global alignment of a video in which things move: one world of what rests, and what moves in each frame.
 
-The task of MonST3R's optimisation (Zhang et al. 2025, section 3.3). Pointmaps are aligned first (`global_alignment`);
+The task of MonST3R's optimisation (Zhang et al. 2025). Pointmaps are aligned first (`global_alignment`);
 then optical flow is compared with the motion that the cameras have so far, samples that move lose their say in where
 cameras are, and flow and the smoothness of the camera's way join in; the masks come last, from the finished world.
 """

@@ -1,4 +1,4 @@
-"""What MonST3R thresholds and minimises (Zhang et al. 2025, sections 3.2 and 3.3), to judge masks and worlds by."""
+"""What MonST3R thresholds and minimises (Zhang et al. 2025), to judge masks and worlds by."""
 
 from __future__ import annotations
 
