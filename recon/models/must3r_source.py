@@ -37,19 +37,20 @@ class Source(Generic[Prepared]):
         self._views, self._prepare, self._patience = views, prepare, patience
         self._ready: queue.Queue[tuple[int, View, Prepared] | None] = queue.Queue(AHEAD)
         self._abandoned = threading.Event()
+        self._heard = time.monotonic()  # when the source gave a view, or one was waited for again
         self.refused: dict[str, int] = {}
         self.ended: str | None = None
 
     def items(self) -> Generator[tuple[int, View, Prepared] | None, None, None]:
         """Views, how many came before each, and what was made of it; None now and then while none comes."""
         threading.Thread(target=self._read, daemon=True, name="source").start()
-        last = time.monotonic()
+        self._heard = time.monotonic()
         try:
             while True:
                 try:
                     item = self._ready.get(timeout=BEAT)
                 except queue.Empty:
-                    if time.monotonic() - last > self._patience:
+                    if time.monotonic() - self._heard > self._patience:
                         self.ended = f"No picture came for {self._patience:.0f} s: what came before is kept."
                         return
                     yield None
@@ -57,13 +58,14 @@ class Source(Generic[Prepared]):
                 if item is None:
                     return
                 yield item
-                last = time.monotonic()
+                self._heard = time.monotonic()
         finally:
             self._abandoned.set()
 
     def _read(self) -> None:
         try:
             for number, view in enumerate(self._views):
+                self._heard = time.monotonic()
                 try:
                     self._put((number, view, self._prepare(view)))
                 except InputError as error:

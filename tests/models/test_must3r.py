@@ -314,6 +314,22 @@ def test_a_source_that_stalls_is_left_and_what_came_before_is_kept(model, frames
     assert any(update.message == "Waiting for the next frame" for update in updates)  # so it can be stopped meanwhile
 
 
+def test_a_source_that_gives_frames_of_no_use_does_not_stall(model, frames, monkeypatch):
+    monkeypatch.setattr(model, "patience", 0.5)
+    black = View(np.zeros((48, 64, 3), np.uint8), "black")
+
+    def covered():
+        yield from frames[:2]
+        for _ in range(10):
+            time.sleep(0.1)
+            yield black
+        yield frames[2]
+
+    scene = drained(model, covered())[-1].scene
+    assert len(scene.frames) == 3
+    assert scene.notes == ["10 frames were black and left out."]
+
+
 def test_a_change_of_resolution_is_taken_and_told(model, frames):
     changed = [*frames[:3], *(replace(view, image=view.image[8:40]) for view in frames[3:])]
     for view in changed[3:]:
