@@ -216,17 +216,22 @@ def pnp(
         return None
     points, pixels = np.ascontiguousarray(points, np.float64), np.ascontiguousarray(pixels, np.float64)
     matrix = np.asarray(intrinsics, np.float64)
+    size = float(np.abs(points - points.mean(0)).mean()) or 1.0
+    points = points / size  # what is small in its unit is not small
     cv2.setRNGSeed(0)
-    found, rotation, translation, chosen = cv2.solvePnPRansac(
-        points, pixels, matrix, None, reprojectionError=threshold, iterationsCount=iterations, confidence=0.999,
-        flags=cv2.SOLVEPNP_SQPNP,
-    )  # fmt: skip
+    try:
+        found, rotation, translation, chosen = cv2.solvePnPRansac(
+            points, pixels, matrix, None, reprojectionError=threshold, iterationsCount=iterations, confidence=0.999,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )  # fmt: skip
+    except cv2.error:  # raised where a sample's points nearly coincide, or their rays do
+        return None
     if not found or chosen is None or len(chosen) < minimum:
         return None
     inliers = np.zeros(len(points), bool)
     inliers[chosen[:, 0]] = True
     rotation, translation = cv2.solvePnPRefineLM(points[inliers], pixels[inliers], matrix, None, rotation, translation)
-    return invert(rigid(cv2.Rodrigues(rotation)[0], translation[:, 0])), inliers
+    return invert(rigid(cv2.Rodrigues(rotation)[0], size * translation[:, 0])), inliers
 
 
 def normals(points: np.ndarray) -> np.ndarray:

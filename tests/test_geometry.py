@@ -193,6 +193,14 @@ def test_pnp_does_not_believe_noise_or_too_little():
     assert geometry.pnp(points, generator.uniform([0, 0], [640, 480], (40, 2)), intrinsics, minimum=20) is None
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_pnp_works_in_any_unit(unit):
+    points, pixels, intrinsics, world_from_camera = correspondences(0, 60)
+    found = geometry.pnp(unit * points, pixels, intrinsics)
+    assert found is not None
+    assert np.linalg.norm(found[0][:3, 3] / unit - world_from_camera[:3, 3]) < 0.03
+
+
 @pytest.mark.parametrize("shape", ["point", "line"])
 def test_pnp_survives_degenerate_points(shape):
     generator = np.random.default_rng(0)

@@ -64,9 +64,11 @@ class Monst3r(Dust3r):
             if scene.frames and known.shared_focal and not known.focal:
                 known = replace(known, focal={0: float(scene.frames[0].camera.intrinsics[0, 0])})
             own = {stage: parts[f"{stage} {number}"] for stage in STAGES}
+            before = {frame.view for frame in scene.frames}
             together = yield from self._window(scene, chosen, video_of(chosen, timed), known, plan, options, own)
             told = f"Placed {len(scene.frames)} of {count}"
-            yield Update("Aligning", own["Aligning"][1], told, scene, tuple(range(len(scene.frames))))
+            new = tuple(index for index, frame in enumerate(scene.frames) if frame.view not in before)
+            yield Update("Aligning", own["Aligning"][1], told, scene, new)
             if not together:
                 break
         if count == 1:
@@ -141,6 +143,7 @@ def append(scene: Scene, part: Scene, members: Sequence[Member], placed: bool = 
         for frame in part.frames:
             moved(frame, scene_from_part)
     scene.frames.extend(frame for frame in part.frames if frame.view not in places)
+    scene.frames.sort(key=lambda frame: frame.view)
     return True
 
 

@@ -148,6 +148,15 @@ def test_photos_without_times_and_a_single_frame_are_taken_and_the_user_told(mod
     assert not alone.frames[0].moving.any()
 
 
+def test_later_windows_leave_what_was_sent_alone(model, monkeypatch):
+    for module in ("monst3r", "monst3r_plan"):
+        monkeypatch.setattr(f"recon.models.{module}.windows", lambda count: windows(count, size=3, shared=2))
+    updates = list(model.stream(film(4)))
+    placed = [update.changed for update in updates if update.message.startswith("Placed")]
+    assert placed == [(0, 1, 2), (3,)]
+    assert [frame.view for frame in updates[-1].scene.frames] == [0, 1, 2, 3]
+
+
 def test_a_run_can_be_cancelled(model):
     steps = model.stream(film())
     while next(steps).stage != "Aligning":
