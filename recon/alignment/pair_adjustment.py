@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from recon.alignment.depth_fusion import Stance
 from recon.alignment.pair_maps import Known, Samples
@@ -232,8 +233,17 @@ class PairAdjustment:
         small *= size[:, None] * size
         small[np.diag_indices(len(small))] += 1e-10
         step = np.zeros(len(vector))
-        step[free] = -(size * np.linalg.solve(small, size * vector[first]))[columns]
+        step[free] = -(size * _solved(small, size * vector[first]))[columns]
         return step
+
+
+def _solved(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The solution of symmetric equations; torch's Cholesky, which uses all cores, where they are positive definite."""
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+    if failed:
+        solution: np.ndarray = np.linalg.solve(matrix, vector)
+        return solution
+    return torch.cholesky_solve(torch.from_numpy(vector)[:, None], factor)[:, 0].numpy()
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
