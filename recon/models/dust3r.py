@@ -105,6 +105,7 @@ class Dust3r(Model):
         scene.metric = is_metric(members)
         seen = yield from relay(self._look(members), "Looking", *parts["Looking"], scene)
         predictions = self._compare(seen, pairs, plan.chunk)
+        del seen  # ends with the predictions, long before the run does
         yield from build(scene, members, predictions, len(pairs), known, parts)
         if count == 1:
             scene.notes.append("One photo alone is compared with itself: its depth is less sure than that of several.")
@@ -137,7 +138,7 @@ class Dust3r(Model):
     def _encode(self, images: Sequence[np.ndarray], report: Callable[[float, str], None]) -> Views:
         pictures = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
         with self._at_work():
-            return self.network.encode(pictures, lambda share: report(share, f"Looking, {share:.0%} of {len(images)}"))
+            return self.network.encode(pictures, lambda share: report(share, f"Looked {share:.0%}"))
 
     def _decode(self, first: Views, second: Views, report: Callable[[float, str], None]) -> tuple[Pointmaps, Pointmaps]:
         with self._at_work():

@@ -52,7 +52,7 @@ CURVES = {
     "cpu": Curve(4.5e8, 4.0, 270, 900, 4.7e-5, 3.7e-5, 3e-7),
     "cuda": Curve(3.5e8, 2.2, 140, 520, 5e-9, 1.1e-8, 1e-8),
 }
-"""Counted from the network's own sizes, not measured: at 50 and at 250 000 billion operations a second."""
+"""Counted from the network's own sizes, not measured: at 5e10 and at 2.5e14 operations a second."""
 ALIGN_SECONDS, MANY = 0.003, 300  # a pair, on one core; pairs at which each takes twice as long
 
 
