@@ -17,7 +17,7 @@ import torch
 from recon import checkpoint
 from recon.alignment.pair_graph import Pair
 from recon.errors import InputError
-from recon.models import memory, pair_fitting
+from recon.models import memory, pair_fitting, planning
 from recon.models.base import Card, Model, Options, Plan, Update
 from recon.models.dust3r_plan import is_video, pairs_to_decode, predict_seconds, smaller, suitable
 from recon.models.pair_world import Member, Predicted, as_pair_maps, build, is_metric, known_of
@@ -63,13 +63,7 @@ class Dust3r(Model):
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with fewer pairs at a time, then smaller, then fewer."""
-        held = sum(
-            sum(weight.nbytes for weight in model.network.parameters())
-            for model in list(cls.loaded)
-            if model.card.name == card.name and model.device.type == device == "cuda"
-        )
-        available = memory.available(device)
-        plan = suitable(card, views, device, options, None if available is None else available + held)
+        plan = cls._suitable(card, views, device, options, planning.free(card, device, cls.loaded))
         if device == "cuda" and torch.cuda.is_available():
             return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
         return plan
@@ -86,6 +80,10 @@ class Dust3r(Model):
             return smaller(plan, views)
 
         yield from until_it_fits(attempt, plan, less, scene, partial(memory.release, self.device))
+
+    @staticmethod
+    def _suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:
+        return suitable(card, views, device, options, available)
 
     # --- a run -------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from recon.alignment.global_alignment import Alignment, Step
 from recon.alignment.pair_maps import Known
@@ -18,9 +17,9 @@ from recon.alignment.pair_store import PairStore
 from recon.alignment.video_alignment import Video, VideoAlignment, align_video
 from recon.alignment.windows import joining, moved, windows
 from recon.errors import InputError
-from recon.models import fitting, planning
+from recon.models import fitting
 from recon.models.base import Card, Options, Plan, Update
-from recon.models.dust3r import Dust3r, fit, half_precision
+from recon.models.dust3r import Dust3r, fit
 from recon.models.dust3r_plan import is_video
 from recon.models.monst3r_plan import described, pairs_to_decode, predict_seconds, suitable
 from recon.models.pair_world import Member, Predicted, build, is_metric, known_of
@@ -36,13 +35,9 @@ BROKEN = "The video falls apart before '{}': frames from there on were left out.
 class Monst3r(Dust3r):
     """A checkpoint of MonST3R, on any torch device; see `Dust3r`."""
 
-    @classmethod
-    def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
-        """See `Model.predict`. What does not fit is planned with fewer pairs at a time, then smaller, then fewer."""
-        plan = described(suitable(card, views, device, options, planning.free(card, device, cls.loaded)))
-        if device == "cuda" and torch.cuda.is_available():
-            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
-        return plan
+    @staticmethod
+    def _suitable(card: Card, views: Sequence[View], device: str, options: Options, available: int | None) -> Plan:
+        return described(suitable(card, views, device, options, available))
 
     def _attempt(
         self, scene: Scene, views: Sequence[View], plan: Plan, options: Options, start: float
@@ -58,14 +53,15 @@ class Monst3r(Dust3r):
         timed = is_video([member.view for member in members])
         if not timed and count > 1:
             scene.notes.append(UNTIMED)
-        for number, window in enumerate(windows(count)):
-            chosen = [members[place] for place in window]
+        parted = [[members[place] for place in window] for window in windows(count)]
+        videos = [video_of(chosen, timed) for chosen in parted]
+        for number, (chosen, video) in enumerate(zip(parted, videos, strict=True)):
             known = known_of(chosen, options.shared_focal is not False)
             if scene.frames and known.shared_focal and not known.focal:
                 known = replace(known, focal={0: float(scene.frames[0].camera.intrinsics[0, 0])})
             own = {stage: parts[f"{stage} {number}"] for stage in STAGES}
             before = {frame.view for frame in scene.frames}
-            together = yield from self._window(scene, chosen, video_of(chosen, timed), known, plan, options, own)
+            together = yield from self._window(scene, chosen, video, known, plan, options, own)
             told = f"Placed {len(scene.frames)} of {count}"
             new = tuple(index for index, frame in enumerate(scene.frames) if frame.view not in before)
             yield Update("Aligning", own["Aligning"][1], told, scene, new)
