@@ -7,11 +7,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from demo import choices, controls, knowing, markup, measuring, timeline, tracking, uploads
+from demo import choices, controls, knowing, markup, measuring, painting, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
 from demo.knowing import Knowing
 from demo.measuring import Measuring
+from demo.painting import Painting
 from demo.pictures import thumbnail
 from demo.timeline import Timeline
 from demo.tracking import Tracking
@@ -76,6 +77,7 @@ class Parts:
     frame: gr.Slider
     figures: gr.HTML
     tracking: Tracking
+    painting: Painting
     measuring: Measuring
     knowing: Knowing
     panel: Controls
@@ -137,6 +139,8 @@ def layout() -> Parts:
                 figures = gr.HTML(markup.quiet(markup.NO_FIGURES), elem_id="figures")
             with gr.Tab("Tracks"):
                 following = tracking.layout()
+            with gr.Tab("Masks"):
+                masks = painting.layout()
             with gr.Tab("Measure"):
                 on_photo = measuring.tab()
         with gr.Column(elem_id="panel", min_width=0):
@@ -155,8 +159,8 @@ def layout() -> Parts:
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
         token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, time, notes, frame, figures, following, ruler, knows, panel, downloads, fetch,
-        forget,
+        cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler, knows, panel, downloads,
+        fetch, forget,
     )  # fmt: skip
 
 
