@@ -44,8 +44,7 @@ class Painting:
     photo: gr.Slider
     picture: gr.HTML
     mask: gr.HTML
-    kind: gr.Radio
-    brush: gr.Slider
+    tools: gr.Row
     undo: gr.Button
     files: gr.UploadButton
     said: gr.HTML
@@ -53,14 +52,13 @@ class Painting:
     def restored(self, visit: Visit) -> Updates:
         """Updates that bring the widgets to the visitor's photos."""
         views = visit.media.views
-        tools = {widget: type(widget)(visible=bool(views)) for widget in (self.kind, self.brush, self.files)}
         if not views:
-            hidden = {widget: type(widget)(visible=False) for widget in (self.photo, self.undo)}
-            empty = {self.picture: "", self.mask: None, self.said: ""}
-            return {self.sentence: markup.quiet(NOTHING), **hidden, **empty, **tools}
+            empty = {self.picture: "", self.mask: None, self.said: "", self.photo: gr.Slider(visible=False)}
+            return {self.sentence: markup.quiet(NOTHING), self.tools: gr.Row(visible=False), **empty}
         visit.painting = min(visit.painting, len(views) - 1)
         slider = gr.Slider(maximum=max(2, len(views)), value=visit.painting + 1, visible=len(views) > 1)
-        return {self.sentence: markup.quiet(HINT), self.photo: slider, self.said: "", **tools, **self.shown(visit)}
+        words = {self.sentence: markup.quiet(HINT), self.said: ""}
+        return {**words, self.photo: slider, self.tools: gr.Row(visible=True), **self.shown(visit)}
 
     def shown(self, visit: Visit) -> Updates:
         """The chosen photo and its mask."""
@@ -70,7 +68,7 @@ class Painting:
         return {
             self.picture: f'<img style="--ratio:{width / height}" src="{picture}" alt="The chosen photo">',
             self.mask: {"view": visit.painting, "width": width, "height": height, "mask": _encoded(_mask(visit, view))},
-            self.undo: gr.Button(visible=True, interactive=view.moving is not None),
+            self.undo: gr.Button(interactive=view.moving is not None),
         }
 
 
@@ -78,22 +76,22 @@ def layout() -> Painting:
     """Put the widgets into the present tab."""
     sentence = gr.HTML(markup.quiet(NOTHING), elem_id="paint-sentence")
     photo = gr.Slider(1, 2, 1, step=1, label="Photo", visible=False, buttons=[], elem_id="paint-number")
-    with gr.Row(elem_id="paint-tools"):
-        kind = gr.Radio(
-            [("Paint", "paint"), ("Erase", "erase")], value="paint", show_label=False, container=False, visible=False,
-            min_width=0, elem_id="brush-kind", label="Brush",
+    with gr.Row(visible=False, elem_id="paint-tools") as tools:
+        gr.Radio(  # painting.js reads it, and the slider
+            [("Paint", "paint"), ("Erase", "erase")], value="paint", show_label=False, container=False, min_width=0,
+            elem_id="brush-kind", label="Brush",
         )  # fmt: skip
-        brush = gr.Slider(4, 120, 24, step=2, label="Brush size", visible=False, buttons=[], elem_id="brush")
-        undo = gr.Button("Undo my mask", size="sm", visible=False, min_width=110, elem_id="undo-mask")
+        gr.Slider(4, 120, 24, step=2, label="Brush size", buttons=[], elem_id="brush")
+        undo = gr.Button("Undo my mask", size="sm", interactive=False, min_width=110, elem_id="undo-mask")
         files = gr.UploadButton(
-            "Masks from files", file_count="multiple", size="sm", visible=False, min_width=130, elem_id="mask-files"
+            "Masks from files", file_count="multiple", size="sm", min_width=130, elem_id="mask-files"
         )
     said = gr.HTML("", elem_id="mask-said")
     with gr.Column(elem_id="paint-photo", min_width=0):
         picture = gr.HTML("")
         script = Path(__file__).with_name("painting.js").read_text()
         mask = gr.HTML(None, html_template=CANVAS, js_on_load=script, elem_id="paint-mask")
-    return Painting(sentence, photo, picture, mask, kind, brush, undo, files, said)
+    return Painting(sentence, photo, picture, mask, tools, undo, files, said)
 
 
 def wire(
