@@ -144,6 +144,10 @@ def _add_run(commands: Any) -> None:
     command.add_argument("--black", action="store_true", help="leave black backgrounds out")
     command.add_argument("--white", action="store_true", help="leave white backgrounds out")
     command.add_argument(
+        "--masks", type=Path, nargs="+", default=[], metavar="FILE|FOLDER|ZIP",
+        help="pictures named like the photos: what is not black in them moves",
+    )  # fmt: skip
+    command.add_argument(
         "--moving",
         choices=get_args(Moving),
         default="show",
