@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import viser
 from viser import FrameHandle, PointCloudHandle
 
 from demo.grid import Grid
+from demo.paint import Paint
 from demo.playback import Moment
 from recon.drawing import add_points, half_precision, point_size
 from recon.filters import Filters, static_keep
 from recon.scene import Frame
-
-FIRST_HUE, GOLDEN = 0.58, 0.618034
 
 
 @dataclass(eq=False)
@@ -31,6 +29,7 @@ class Chunk:
 
     handle: PointCloudHandle
     colours: np.ndarray
+    segments: np.ndarray | None
     frame: int
     level: int
     passing: bool
@@ -42,11 +41,12 @@ class Clouds:
     def __init__(self, server: viser.ViserServer) -> None:
         self._server = server
         self._grid: Grid | None = None
+        self._roots = [server.scene.add_frame(name, show_axes=False) for name in ("/points", "/moments")]
         self._levels: list[FrameHandle] = []
         self._moments: dict[int, FrameHandle] = {}
         self._chunks: dict[int, list[Chunk]] = {}
         self._size, self._factor = 0.01, 1.0
-        self._colour = "photo"
+        self._paint = Paint()
         self._lowest, self._filters, self._moment = 0, Filters(), Moment()
         self._moving: dict[int, bool] = {}  # of each frame, whether it is known that its passing points move
 
@@ -54,6 +54,16 @@ class Clouds:
     def drawn(self) -> set[int]:
         """Indices of the frames whose points are here."""
         return set(self._chunks)
+
+    @property
+    def visible(self) -> bool:
+        """Whether points are in sight."""
+        return self._roots[0].visible
+
+    @visible.setter
+    def visible(self, visible: bool) -> None:
+        for root in self._roots:
+            root.visible = visible
 
     @property
     def radius(self) -> float:
@@ -105,18 +115,20 @@ class Clouds:
         order = np.argsort(level, kind="stable")
         offsets = half_precision(frame.world_points()[mask][order], frame, grid.placement)
         colours = frame.image[mask][order]
+        segments = None if frame.segments is None else frame.segments[mask][order]
         centre = grid.placement.point(frame.camera.centre)
         bounds = np.searchsorted(level[order], np.arange(len(grid.levels) + 1))
         for number in range(len(grid.levels)):
             part = slice(bounds[number], bounds[number + 1])
             if part.start == part.stop:
                 continue
+            some = None if segments is None else segments[part]
             name = f"/moments/{index}/{number}" if passing else f"/points/{number}/{index}"
             handle = add_points(
-                self._server, name, offsets[part], self._colours(index, number, colours[part]), centre,
+                self._server, name, offsets[part], self._colours(index, number, colours[part], some), centre,
                 self.radius, self._shown(index, number, passing),
             )  # fmt: skip
-            self._chunks[index].append(Chunk(handle, colours[part], index, number, passing))
+            self._chunks[index].append(Chunk(handle, colours[part], some, index, number, passing))
 
     def remove(self, index: int) -> None:
         """Take a frame's points away, if there are any."""
@@ -147,11 +159,11 @@ class Clouds:
         for chunk in self._all():
             chunk.handle.point_size = self.radius
 
-    def paint(self, by: str) -> None:
-        """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame"."""
-        self._colour = by
+    def paint(self, paint: Paint) -> None:
+        """Colour points anew."""
+        self._paint = paint
         for chunk in self._all():
-            chunk.handle.colors = self._colours(chunk.frame, chunk.level, chunk.colours)
+            chunk.handle.colors = self._colours(chunk.frame, chunk.level, chunk.colours, chunk.segments)
 
     def _all(self) -> Iterator[Chunk]:
         return (chunk for chunks in self._chunks.values() for chunk in chunks)
@@ -165,16 +177,5 @@ class Clouds:
         asked = self._filters.moving == "show" or (self._filters.moving == "only") == self._moving[index]
         return asked and self._filters.shows(index) and self._moment.shows(index)
 
-    def _colours(self, index: int, level: int, photo: np.ndarray) -> np.ndarray:
-        if self._colour == "photo":
-            return photo
-        if self._colour == "frame":
-            return frame_colour(index)
-        value = np.array([[round(255 * level / max(1, len(self._levels) - 1))]], np.uint8)
-        return cv2.applyColorMap(value, cv2.COLORMAP_VIRIDIS)[0, 0, ::-1].copy()
-
-
-def frame_colour(index: int) -> np.ndarray:
-    """``[3] uint8``: hues in golden steps, so that neighbours differ."""
-    hue = round(180 * ((FIRST_HUE + index * GOLDEN) % 1))
-    return cv2.cvtColor(np.array([[[hue, 150, 235]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    def _colours(self, index: int, level: int, photo: np.ndarray, segments: np.ndarray | None) -> np.ndarray:
+        return self._paint.colours(photo, index, level / max(1, len(self._levels) - 1), segments)

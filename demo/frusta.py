@@ -8,7 +8,7 @@ from functools import partial
 import viser
 from viser import CameraFrustumHandle
 
-from demo.clouds import frame_colour
+from demo.paint import frame_colour
 from recon.drawing import NEUTRAL, PRESENT, add_camera, size_camera
 from recon.placement import Placement, frustum_depth
 from recon.scene import Frame

@@ -18,7 +18,6 @@ from demo.models import Download
 from demo.session import Session, return_memory
 from recon import InputError, Options, Scene, Update, View
 from recon.given import given_cameras
-from recon.masks import apply
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +138,7 @@ class Job:
         self.predicted = models.plan(self.model_name, self.views, self.options).seconds
         if self._unwanted():
             return "stopped"
-        _every_frame(session)  # frames hidden in the scene before are others than those of the scene to come
+        _everything(session)  # those of the scene before are others than those of the scene to come
         self._began = self._updated = time.monotonic()
         self.state = "running"
         scene = None
@@ -155,10 +154,9 @@ class Job:
             raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
         scene.notes = self.notes + scene.notes
         scene.given = given_cameras(scene.frames, self.views)
-        found = apply(scene, self.views)
-        _every_frame(session)
-        session.viewer.show(scene, tuple(found))
-        session.scene, session.found = scene, found
+        _everything(session)
+        session.viewer.show(scene, ())
+        session.scene = scene
         models.learn(self.model_name, self.predicted, self.seconds)
         return "done"
 
@@ -175,8 +173,8 @@ class Job:
             return_memory()
 
 
-def _every_frame(session: Session) -> None:
-    session.filters = replace(session.filters, frames=None)
+def _everything(session: Session) -> None:
+    session.filters = replace(session.filters, frames=None, segments=None)
     session.viewer.set_filters(session.filters)
 
 

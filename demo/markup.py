@@ -7,12 +7,15 @@ import re
 from collections.abc import Collection, Sequence
 from html import escape
 
+import numpy as np
+
 from demo import models
 from demo.job import Job
 from demo.models import Download
-from demo.pictures import Chart, address, confidence_chart, depth_chart
+from demo.pictures import Chart, address, confidence_chart, depth_chart, segments_picture
 from recon import CARDS, Frame, Plan, Scene
 from recon.models import Card
+from recon.scene import Labels
 
 HEADER = """
 <div class="brand"><span class="mark" aria-hidden="true"></span><h1>Parallax</h1>
@@ -233,15 +236,32 @@ def notes(sentences: Sequence[str]) -> str:
     return f'<ul class="notes" aria-label="Notes">{items}</ul>' if items else ""
 
 
-def figures(frame: Frame, metric: bool) -> str:
-    """The photo of ``frame``, its depth and its confidence, side by side, with colour bars."""
+def figures(frame: Frame, metric: bool, labels: Labels | None = None) -> str:
+    """The photo of ``frame``, its depth, its confidence and what is recognised in it, with what their colours mean."""
     unit = "metres" if metric else "model units"
     return (
         '<div class="figures">'
         f'<figure><figcaption>{escape(frame.name)}</figcaption><img src="{address(frame.image)}" alt="photo"></figure>'
         + _figure("Depth", unit, depth_chart(frame))
         + _figure("Confidence", "more is better", confidence_chart(frame))
+        + (_segments(frame, labels) if labels is not None and frame.segments is not None else "")
         + "</div>"
+    )
+
+
+def _segments(frame: Frame, labels: Labels) -> str:
+    """What is recognised, things of one class in shades, with the classes that are there."""
+    assert frame.segments is not None
+    present = set(np.unique(frame.segments).tolist())
+    there = sorted({segment.label for segment in labels.segments if segment.id in present})
+    names = "".join(
+        f'<span><i style="--colour:rgb({",".join(map(str, labels.colours[label].tolist()))})"></i>'
+        f"{escape(labels.names[label])}</span>"
+        for label in there
+    )
+    return (
+        f'<figure><figcaption>Recognised</figcaption><img src="{address(segments_picture(frame, labels))}" '
+        f'alt="recognised"><div class="named">{names or "nothing"}</div></figure>'
     )
 
 

@@ -13,9 +13,10 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import choices, controls, knowing, markup, measuring, painting, shown, style, timeline, tracking, uploads
+from demo import choices, controls, knowing, legend, markup, measuring, shown, style, timeline, tracking, uploads
 from demo.job import Job
 from demo.layout import Parts, layout
+from demo.recognised import recognised_of
 from demo.session import Sessions
 from demo.visit import Visit
 from demo.visit import visit as visit_of
@@ -176,7 +177,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
         session, scene = visit.session, visit.session.scene
         if scene is None:
             raise InputError("There is nothing to download yet: reconstruct something first.")
-        filters = session.viewer.snap(session.filters)
+        filters = recognised_of(visit).taken_home(session.viewer.snap(session.filters))
         folder = session.folder / "downloads"
         folder.mkdir(exist_ok=True)
         path = await asyncio.to_thread(export, scene, folder / f"parallax.{suffix}", filters)
@@ -234,9 +235,9 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     for suffix, button in parts.downloads.items():
         button.click(polite(partial(download, suffix)), token, **on()).success(None, None, None, js=FETCH)
     controls.wire(parts.panel, token, find)
+    legend.wire(parts.legend, token, find)
     timeline.wire(parts.timeline, token, find)
     tracking.wire(parts.tracking, token, find)
-    painting.wire(parts.painting, token, find, shown.moving_widgets(parts), partial(shown.moving, parts))
     for known in knowing.wire(parts.knowing, token, find):
         known.then(polite(plan_again), token, **on())
     for scaled in measuring.wire(parts.measuring, token, find):

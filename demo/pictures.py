@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from recon import Frame
+from recon import Frame, Labels
+from recon.palette import painted
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ def confidence_chart(frame: Frame) -> Chart:
     low, high = _range(frame.confidence[known])
     share = (np.clip(frame.confidence, low, high) - low) / (high - low)
     return _chart(share, known, tuple(np.linspace(low, high, 5).tolist()), cv2.COLORMAP_VIRIDIS)
+
+
+def segments_picture(frame: Frame, labels: Labels) -> np.ndarray:
+    """``[H,W,3] uint8``: segments in colour, over the photo."""
+    assert frame.segments is not None
+    coloured = painted(frame.segments, labels, "panoptic")
+    return (0.7 * coloured + 0.3 * frame.image).round().astype(np.uint8)
 
 
 def _range(values: np.ndarray, floor: float = -np.inf) -> tuple[float, float]:

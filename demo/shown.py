@@ -10,7 +10,6 @@ from demo import markup, models
 from demo.layout import Parts
 from demo.pictures import thumbnail
 from demo.visit import Visit
-from demo.widgets import widgets
 from recon import CARDS, InputError
 from recon.timeline import marked
 
@@ -92,12 +91,12 @@ def scene(parts: Parts, visit: Visit) -> Updates:
             button: gr.Button(interactive=count > 0, visible=suffix not in missing)
             for suffix, button in parts.downloads.items()
         },
+        **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
         **parts.measuring.restored(visit),
         **parts.knowing.compared(visit),
         **parts.panel.restored(visit),
-        **parts.painting.restored(visit),
-        **moving(parts, visit),
+        **parts.legend.restored(visit),
     }
 
 
@@ -108,28 +107,12 @@ def units(parts: Parts, visit: Visit, number: float) -> Updates:
     }  # fmt: skip
 
 
-def moving_widgets(parts: Parts) -> list[Any]:
-    """The widgets that depend on whether anything tells what moves in the scene."""
-    return [*widgets(parts.timeline), parts.panel.moving, parts.downloads["masks.zip"]]
-
-
-def moving(parts: Parts, visit: Visit) -> Updates:
-    """What can be done about time and about what moves."""
-    scene = visit.session.scene
-    known = scene is not None and marked(scene)
-    return {
-        **parts.timeline.restored(visit),
-        parts.panel.moving: gr.Radio(value=visit.session.filters.moving, visible=known),
-        parts.downloads["masks.zip"]: gr.Button(interactive=known),
-    }
-
-
 def figures(visit: Visit, number: float) -> str:
     """Depth and confidence of a frame, counted from 1."""
     scene = visit.session.scene
     if scene is None or not 1 <= number <= len(scene.frames):
         return markup.quiet(markup.NO_FIGURES)
-    return markup.figures(scene.frames[int(number) - 1], scene.metric)
+    return markup.figures(scene.frames[int(number) - 1], scene.metric, scene.labels)
 
 
 def _notes(visit: Visit) -> str:

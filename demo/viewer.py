@@ -26,9 +26,11 @@ from demo.frusta import Click, Frusta
 from demo.given import GivenCameras
 from demo.grid import STEPS, Grid, survey
 from demo.lines import Lines
+from demo.paint import Paint
 from demo.picking import Hit, Ray, pick
 from demo.playback import Moment, Playback
 from demo.rulers import Rulers
+from demo.splats import Splats
 from recon.drawing import look_first
 from recon.filters import Filters
 from recon.placement import Eye, eye_of_camera, frustum_depth, home, place
@@ -66,11 +68,16 @@ class Viewer:
         self._passing: list[np.ndarray] = []
         self.playback = Playback(self._go, self._lock)
         self._clouds = Clouds(self._server)
+        self._splats = Splats(self._server)
+        self._as_splats: bool | None = None
+        self._complete = False
+        self._paint = Paint()
         self._frusta = Frusta(self._server, self._clicked)
         self._lines = Lines(self._server)
         self._rulers = Rulers(self._server)
         self._given = GivenCameras(self._server)
         self._picked: Callable[[Scene, Hit | None], None] | None = None
+        self._selected: Callable[[Scene, Hit | None], None] | None = None
         self._home: Eye | None = None
         self._stopped = False
         self._flights = Flights(self._server)
@@ -99,11 +106,13 @@ class Viewer:
             scene: shown from now on; later changes to it show at the next call.
             changed: indices of the frames that are new or differ from the last call; None for all. While these are
                 but a part, the other frames' levels may lag behind by up to a `step`; an empty ``changed`` brings
-                everything up to date and sends nothing where it is already.
+                everything up to date and sends nothing where it is already. Splats are drawn when all or none changed;
+                a scene that grows is shown as points.
         """
         with self._lock, self._server.atomic():
             if self._stopped:
                 return
+            changed = None if changed is None else set(changed)
             fresh = scene is not self._source
             told = marked(self._scene) == marked(scene)
             self._source = scene
@@ -112,7 +121,7 @@ class Viewer:
             self._passing = passing(self._scene)
             self.playback.begin(len(scene.frames) if has_time(scene) else 0, afresh=fresh)
             indices = set(range(len(scene.frames)))
-            wanted = indices if changed is None or fresh or not told else set(changed) & indices
+            wanted = indices if changed is None or fresh or not told else changed & indices
             for index in (self._clouds.drawn | self._frusta.drawn) - indices:
                 self._clouds.remove(index)
                 self._frusta.remove(index)
@@ -120,7 +129,11 @@ class Viewer:
                 self._draw_tracks()
                 self._rulers.clear()
                 self._given.clear()
+                self._splats.clear()
                 return
+            self._complete = not changed
+            selected = frozenset() if fresh else self._paint.selected
+            self._set_paint(replace(self._paint, labels=scene.labels, selected=selected))
             # while a scene grows it stays in its place
             placement = place(self._scene.frames) if wanted == indices or not self._grid else self._grid.placement
             grid = survey(self._scene, placement)
@@ -135,6 +148,8 @@ class Viewer:
             self._draw_tracks()
             self._rulers.show(self._scene, placement)
             self._given.show(self._scene, placement)
+            self._splats.clear()
+            self._show_splats()
             self._look(fresh)
 
     def clear(self) -> None:
@@ -149,6 +164,7 @@ class Viewer:
             self._source = self._scene = Scene()
             self._grid, self._home = None, None
             self._clouds, self._frusta = Clouds(self._server), Frusta(self._server, self._clicked)
+            self._splats = Splats(self._server)
         self._server.stop()
 
     def set_filters(self, filters: Filters) -> None:
@@ -162,12 +178,36 @@ class Viewer:
                 self._draw_tracks()
             self._toggle()
             self._lines.show(self._lowest, self._filters.frames)
+            if replace(former, confidence=filters.confidence) == filters and not self._splats.timed:
+                self._splats.show(self._lowest)
+            else:
+                self._splats.clear()
+            self._show_splats()
         self._server.flush()
 
     def set_point_size(self, factor: float) -> None:
-        """Draw points ``factor`` times as large as the gap between neighbouring ones."""
+        """Draw points ``factor`` times as large as the gap between neighbouring ones, and splats as they are."""
         with self._lock, self._server.atomic():
             self._clouds.scale(factor)
+            self._splats.scale(factor)
+
+    def set_splats(self, splats: bool | None) -> None:
+        """Draw splats in the place of points, or not; None leaves it to the scene: those that have Gaussians do.
+
+        Any scene has splats: its points make them, once they are asked for.
+        """
+        with self._lock, self._server.atomic():
+            self._as_splats = splats
+            self._show_splats()
+        self._server.flush()
+
+    def _show_splats(self) -> None:
+        """Draw splats where they are due and not there yet, and show either them or points."""
+        wanted = self._scene.gaussians is not None if self._as_splats is None else self._as_splats
+        due = wanted and self._complete and self._grid is not None and bool(self._scene.frames)
+        if due and not self._splats.drawn and self._grid is not None:
+            self._splats.draw(self._scene, self._grid, self._passing, self.snap(self._filters), self._lowest)
+        self._splats.visible, self._clouds.visible = due, not due
 
     def set_cameras_visible(self, visible: bool) -> None:
         """Show or hide all frusta."""
@@ -223,16 +263,27 @@ class Viewer:
         self._server.flush()
 
     def set_colour(self, by: str) -> None:
-        """Colour points by "photo", by "confidence" (its percentile, yellow is high) or by "frame".
+        """Colour points by "photo", by "confidence" (its percentile, yellow is high), by "frame", or by what they are
+        part of (`recon.palette.Painting`).
 
         Raises:
             ValueError: none of these.
         """
-        if by not in ("photo", "confidence", "frame"):
-            raise ValueError(f"points are coloured by photo, confidence or frame, not by {by}")
         with self._lock, self._server.atomic():
-            self._clouds.paint(by)
+            self._set_paint(replace(self._paint, by=by))
             self._frusta.paint(by == "frame")
+
+    def select(self, segments: Iterable[int]) -> None:
+        """Let segments of the scene stand out: all else is dimmed. None of them ends it."""
+        with self._lock, self._server.atomic():
+            self._set_paint(replace(self._paint, selected=frozenset(segments)))
+        self._server.flush()
+
+    def _set_paint(self, paint: Paint) -> None:
+        if paint.differs(self._paint):
+            self._clouds.paint(paint)
+            self._splats.paint(paint)
+        self._paint = paint
 
     def _draw_points(self, index: int) -> None:
         self._clouds.draw(index, self._scene.frames[index], self._passing[index], self._filters)
@@ -240,6 +291,7 @@ class Viewer:
     def _go(self, moment: Moment) -> None:
         with self._lock, self._server.atomic():
             self._clouds.go(moment)
+            self._splats.go(moment)
             self._frusta.mark(moment.frame)
         self._server.flush()
 
@@ -258,15 +310,31 @@ class Viewer:
         Meanwhile frusta do nothing when they are clicked. None ends it. A drag, which turns the view, is no click.
         """
         with self._lock:
-            if self._picked is not None:
-                self._server.scene.remove_click_callback(self._pick)
+            before = self._listener
             self._picked = picked
-            if picked is not None:
-                self._server.scene.on_click()(self._pick)
+            self._listen(before)
+
+    def select_points(self, selected: Callable[[Scene, Hit | None], None] | None) -> None:
+        """As `pick_points`, for clicks that nobody picks points with; frusta go on as they do. None ends it."""
+        with self._lock:
+            before = self._listener
+            self._selected = selected
+            self._listen(before)
+
+    @property
+    def _listener(self) -> Callable[[Scene, Hit | None], None] | None:
+        return self._picked or self._selected
+
+    def _listen(self, before: Callable[[Scene, Hit | None], None] | None) -> None:
+        """Ask for clicks from when somebody wants them until nobody does."""
+        if before is None and self._listener is not None:
+            self._server.scene.on_click()(self._pick)
+        elif before is not None and self._listener is None:
+            self._server.scene.remove_click_callback(self._pick)
 
     def _pick(self, event: viser.SceneClickEvent) -> None:
         with self._lock:
-            picked, grid, scene, source = self._picked, self._grid, self._scene, self._source
+            picked, grid, scene, source = self._listener, self._grid, self._scene, self._source
             filters, lowest, radius = self._filters, self._lowest, self._clouds.radius
             moment = self.playback.moment
             gone = {index: mask for index, mask in enumerate(self._passing) if not moment.shows(index)}

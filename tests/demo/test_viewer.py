@@ -145,7 +145,7 @@ def test_colours(viewer: Viewer, page: Page) -> None:
     page.settle()
     by_level = {int(name.split("/")[2]): node.props["colors"].astype(int) for name, node in page.clouds().items()}
     assert by_level[max(by_level)][1] > by_level[min(by_level)][1] + 100  # from violet to yellow
-    with pytest.raises(ValueError, match="photo, confidence or frame"):
+    with pytest.raises(ValueError, match="photo, confidence, frame, semantic"):
         viewer.set_colour("mood")
 
 
