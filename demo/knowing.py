@@ -21,8 +21,8 @@ from recon.known import Row
 from recon.models import Card
 
 HINT = (
-    '<p class="hint">A COLMAP model or a transforms.json, depth maps, tables of cameras, exports of Polycam, '
-    "3D Scanner App or Record3D: files or zips, matched with the photos by name.</p>"
+    '<p class="hint">A COLMAP model, a transforms.json, tables of cameras, depth maps; of Polycam, 3D Scanner App and '
+    "Record3D a zip. Matched with the photos by name.</p>"
 )
 LOST = "These files could not be kept: make room on the disk, then drop them again."
 MOST_ROWS = 200
@@ -197,15 +197,16 @@ def _said(visit: Visit) -> str:
 def _summary(visit: Visit, kinds: set[str]) -> str:
     assert visit.knowledge.known is not None
     rows = visit.knowledge.known.rows
-    parts = {"intrinsics": "intrinsics", "poses": "pose", "depth": "depth"}
-    counts = [f"{kind} of {_all(rows, part)}" for kind, part in parts.items() if kind in kinds]
-    words = f"Known: {_listed(counts)}" if counts else "Nothing is known for certain yet."
+    counts: dict[int, list[str]] = {}
+    for kind, part in (("intrinsics", "intrinsics"), ("poses", "pose"), ("depth", "depth")):
+        if kind in kinds:
+            counts.setdefault(sum(bool(getattr(row, part)) for row in rows), []).append(kind)
+    words = "; ".join(
+        f"{_listed(alike)} of {'all photos' if count == len(rows) else markup.count(count, 'photo')}"
+        for count, alike in counts.items()
+    )
+    words = f"Known: {words}" if words else "Nothing is known for certain yet."
     return f'<div class="status done" role="status">{words}</div>'
-
-
-def _all(rows: Sequence[Row], part: str) -> str:
-    count = sum(bool(getattr(row, part)) for row in rows)
-    return markup.count(count, "photo") if count < len(rows) else "all photos"
 
 
 def _unheeded(card: Card, kinds: set[str]) -> list[str]:

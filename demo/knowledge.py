@@ -70,7 +70,7 @@ class Knowledge:
 
         with self._lock:
             self._drops += 1
-            for path in map(Path, uploaded):
+            for path in dict.fromkeys(map(Path, uploaded)):  # of two that are the same in every way there is one file
                 stored = self.session.store(path, move=True, folder=f"known/{self._drops}")
                 former = self.files.pop(stored.name, None)
                 if former is not None:

@@ -92,7 +92,7 @@ def test_what_is_dropped_is_known_of_the_photos_and_told(
         np.testing.assert_allclose(view.world_from_camera, frame.camera.world_from_camera, atol=1e-5)
         assert plain.world_from_camera is None
     updates = panel.restored(visitor)
-    assert "intrinsics of all photos and poses of all photos" in updates[panel.said]
+    assert "intrinsics and poses of all photos" in updates[panel.said]
     assert "Parallax small does not heed known intrinsics and poses" in updates[panel.said]
     table = updates[panel.table]
     assert table.count("<tr>") == 4
@@ -144,6 +144,9 @@ def test_a_file_of_the_same_name_takes_the_place_of_the_former(visitor: Visit, s
     drop(visitor, transforms(tmp_path / "b", scene))
     assert visitor.views[0].world_from_camera[0, 3] == pytest.approx(7)
     assert [path.name for path in (visitor.session.folder / "known").rglob("*.json")] == ["transforms.json"]
+    letter = tmp_path / "letter.txt"
+    letter.write_text("twice")
+    drop(visitor, letter, letter)
     visitor.knowledge.clear()
     assert not list((visitor.session.folder / "known").rglob("*.json"))
     assert visitor.views == visitor.media.views
