@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,10 @@ class Measuring:
         measures = measures_of(visit)
         scene = measures.scene
         if scene is None:
-            return {
-                **self.shown(measures),
-                self.on_photo.frame: gr.Slider(visible=False),
-                self.on_photo.photo: "",
-            }
+            return {**self.shown(measures), self.on_photo.frame: gr.Slider(visible=False), self.on_photo.photo: ""}
         count = len(scene.frames)
         return {
             **self.shown(measures),
-            self.on_photo.sentence: markup.quiet(
-                "Click two points on the photo; lengths measured in 3D are here as well."
-            ),
             self.on_photo.frame: gr.Slider(maximum=max(count, 2), value=measures.frame + 1, visible=count > 1),
             **self.pictured(scene, measures.frame),
         }
@@ -258,7 +252,7 @@ def _asked(rows: list[str], chosen: int) -> str:
 
 def _hint(measures: Measures) -> str:
     if measures.said:
-        return f'<span role="alert">{measures.said}</span>'
+        return f'<span role="alert">{escape(measures.said)}</span>'
     if not measures.on:
         return ""
     return "Now the second point" if measures.begun else "Click two points; drag to turn, Escape to end"

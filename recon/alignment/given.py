@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class Comparison:
         world_from_camera: ``[N,4,4]``, in the world of the scene.
         rotation: mean angle between them, in degrees.
         distance: mean distance of their centres, in units of the scene.
-        size: the greatest distance between two of the scene's own centres.
+        size: the diagonal of a box around the scene's own centres; 0 where all are in one place.
         rigid: True where both worlds were taken for equally large.
     """
 
@@ -64,7 +63,7 @@ def compare(given: Given, frames: Sequence[Frame], metric: bool) -> Comparison:
     moved = geometry.apply_similarity(_found_from_given(found, given.world_from_camera, rigid), given.world_from_camera)
     turned = geometry.rotation_angle(np.swapaxes(found[:, :3, :3], 1, 2) @ moved[:, :3, :3])
     apart = np.linalg.norm(found[:, :3, 3] - moved[:, :3, 3], axis=-1)
-    size = float(np.linalg.norm(found[:, None, :3, 3] - found[None, :, :3, 3], axis=-1).max())
+    size = float(np.linalg.norm(np.ptp(found[:, :3, 3], axis=0))) if _spread(found) else 0.0
     return Comparison(moved, float(turned.mean()), float(apart.mean()), size, rigid)
 
 
@@ -77,11 +76,9 @@ def _found_from_given(found: np.ndarray, given: np.ndarray, rigid: bool) -> np.n
     """
     rigid = rigid or min(_spread(found), _spread(given)) == 0
     tries = [_fit(*_beside(found, given, rigid), np.ones(len(found)), rigid)]
-    pairs = np.array(list(combinations(range(len(found)), 2)), int).reshape(-1, 2)
-    for pair in np.random.default_rng(0).permutation(pairs)[:PAIRS]:
-        if not rigid and min(_spread(found[pair]), _spread(given[pair])) == 0:
-            continue
-        tries.append(_fit(*_beside(found[pair], given[pair], rigid), np.ones(2), rigid))
+    for pair in np.random.default_rng(0).integers(len(found), size=(PAIRS, 2)):
+        if rigid or min(_spread(found[pair]), _spread(given[pair])) > 0:
+            tries.append(_fit(*_beside(found[pair], given[pair], rigid), np.ones(2), rigid))
     centres = found[:, None, :3, 3], given[:, None, :3, 3]
     moved = min(tries, key=lambda each: float(np.median(_errors(each, *centres))))
     wide = _wide(found) and _wide(given)

@@ -19,20 +19,21 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     """The page of somebody new, who chose the staged model."""
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright, server.running(port=0) as running:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setitem(CARDS, CARD.name, CARD)
         patch.setattr(Staged, "size", (72, 96))
         Staged.reset()
         expect.set_options(timeout=20_000)
         arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_context(viewport={"width": 1120, "height": 700}).new_page()
-        page.set_default_timeout(30_000)
-        page.goto(running.url)
-        page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
-        yield page
-        expect.set_options(timeout=5_000)
-        browser.close()
+        with server.running(port=0) as running:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+            page = browser.new_context(viewport={"width": 1120, "height": 700}).new_page()
+            page.set_default_timeout(30_000)
+            page.goto(running.url)
+            page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+            yield page
+            expect.set_options(timeout=5_000)
+            browser.close()
 
 
 def test_known_cameras_are_told_and_drawn(page: Page, tmp_path: Path) -> None:
