@@ -140,11 +140,12 @@ class Measures:
     def _take(self, scene: Scene, factor: float) -> None:
         if self.visit.working:
             raise InputError(BUSY)
-        if self.visit.picks is not None:
-            self.visit.picks.scene = scene
+        picks = self.visit.picks
+        if picks is not None and picks.scene is self.scene:
+            picks.scene = scene
         self.visit.session.scene = self.scene = scene
         self.visit.session.viewer.rescale(scene, factor)
-        self._changed(None)
+        self._changed(self.begun)
 
     def _changed(self, begun: Hit | None) -> None:
         self.begun, self.said = begun, ""

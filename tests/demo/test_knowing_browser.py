@@ -53,7 +53,7 @@ def test_known_cameras_are_told_and_drawn(page: Page, tmp_path: Path) -> None:
     page.locator("#know > button").click()
     expect(page.locator(".known tbody tr")).to_have_count(3)
     page.locator("#model input").click()
-    page.get_by_role("option", name=CARD.title).click()
+    page.get_by_role("option", name=CARD.title, exact=True).click()
     expect(said).to_contain_text("Staged does not heed known intrinsics and poses")
 
     Staged.steps.release(3)
