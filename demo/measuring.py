@@ -134,7 +134,7 @@ def panel(toggle: gr.Button, hint: gr.HTML, on_photo: OnPhoto) -> Measuring:
         with gr.Row(elem_id="known-length"):
             length = gr.Number(None, label="It is really", min_width=90, elem_id="length", scale=2)
             unit = gr.Dropdown(list(UNITS), value="m", label="Unit", min_width=72, elem_id="unit", filterable=False)
-        with gr.Row(elem_classes="pair"):
+        with gr.Row(elem_id="measured-tools"):
             known = gr.Button("Set the scale", variant="primary", size="sm", min_width=0, elem_id="set-length")
             clear = gr.Button("Remove all", size="sm", min_width=0, elem_id="clear-measures")
         scale = gr.HTML("", elem_id="scale")
