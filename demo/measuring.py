@@ -209,10 +209,9 @@ def wire(measuring: Measuring, token: gr.BrowserState, find: Callable[[str | Non
         """Show what clicks in the viewer give, as long as they are taken for points."""
         visit = find(key)
         yield {measuring.hint: gr.skip()}
-        if visit is None:
-            return
-        measures = measures_of(visit)
-        seen = -1
+        if visit is None or not measures_of(visit).on:
+            return  # what else it said might arrive after what a later click gives
+        measures, seen = measures_of(visit), -1
         while measures.on and not visit.session.ended:
             if measures.version != seen:
                 seen = measures.version
