@@ -11,7 +11,6 @@ import gradio as gr
 from demo.visit import Look, Visit
 from recon import Scene
 from recon.filters import Filters, Moving
-from recon.timeline import marked
 
 HIDE = {
     "edges": "Depth edges",
@@ -63,7 +62,6 @@ class Controls:
             ),
             self.cameras: look.cameras,
             self.hide: [name for name in HIDE if getattr(filters, name)],
-            self.moving: gr.Radio(value=filters.moving, visible=scene is not None and marked(scene)),
             self.frames: gr.CheckboxGroup(choices=numbered(scene), value=list(shown), visible=count > 1),
         }
 

@@ -18,6 +18,7 @@ from demo.models import Download
 from demo.session import Session, return_memory
 from recon import InputError, Options, Scene, Update, View
 from recon.given import given_cameras
+from recon.masks import apply
 
 log = logging.getLogger(__name__)
 
@@ -148,15 +149,16 @@ class Job:
                     return "stopped"
                 scene = update.scene
                 if update.changed:
-                    session.viewer.show(scene, update.changed)
+                    session.viewer.show(scene, update.changed, growing=True)
                 self.update, self._updated = update, time.monotonic()
         if scene is None or not scene.frames:
             raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
         scene.notes = self.notes + scene.notes
         scene.given = given_cameras(scene.frames, self.views)
+        found = apply(scene, self.views)
         _everything(session)
-        session.viewer.show(scene, ())
-        session.scene = scene
+        session.viewer.show(scene, tuple(found))
+        session.scene, session.found = scene, found
         models.learn(self.model_name, self.predicted, self.seconds)
         return "done"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import gradio as gr
 
-from demo import choices, controls, knowing, legend, markup, measuring, timeline, tracking, uploads
+from demo import choices, controls, knowing, legend, markup, measuring, painting, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
 from demo.knowing import Knowing
 from demo.legend import Legend
 from demo.measuring import Measuring
+from demo.painting import Painting
 from demo.pictures import thumbnail
 from demo.timeline import Timeline
 from demo.tracking import Tracking
@@ -77,6 +78,7 @@ class Parts:
     frame: gr.Slider
     figures: gr.HTML
     tracking: Tracking
+    painting: Painting
     measuring: Measuring
     knowing: Knowing
     panel: Controls
@@ -139,6 +141,8 @@ def layout() -> Parts:
                 figures = gr.HTML(markup.quiet(markup.NO_FIGURES), elem_id="figures")
             with gr.Tab("Tracks"):
                 following = tracking.layout()
+            with gr.Tab("Masks"):
+                masks = painting.layout()
             with gr.Tab("Measure"):
                 on_photo = measuring.tab()
         with gr.Column(elem_id="panel", min_width=0):
@@ -158,7 +162,7 @@ def layout() -> Parts:
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
         token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, time, notes, frame, figures, following, ruler, knows, panel, recognised,
+        cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler, knows, panel, recognised,
         downloads, fetch, forget,
     )  # fmt: skip
 

@@ -13,7 +13,20 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from demo import choices, controls, knowing, legend, markup, measuring, shown, style, timeline, tracking, uploads
+from demo import (
+    choices,
+    controls,
+    knowing,
+    legend,
+    markup,
+    measuring,
+    painting,
+    shown,
+    style,
+    timeline,
+    tracking,
+    uploads,
+)
 from demo.job import Job
 from demo.layout import Parts, layout
 from demo.recognised import recognised_of
@@ -238,6 +251,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     legend.wire(parts.legend, token, find)
     timeline.wire(parts.timeline, token, find)
     tracking.wire(parts.tracking, token, find)
+    painting.wire(parts.painting, token, find, shown.moving_widgets(parts), partial(shown.moving, parts))
     for known in knowing.wire(parts.knowing, token, find):
         known.then(polite(plan_again), token, **on())
     for scaled in measuring.wire(parts.measuring, token, find):

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from demo.viewer import Viewer
 from recon.filters import Filters
 from recon.scene import Scene
@@ -38,6 +40,7 @@ class Session:
         folder: this visitor's files, deleted with the session.
         media: the views of the visitor's photos, or None before any.
         scene: what the last run made, or None.
+        found: what its model said moves, in frames of which the visitor says otherwise, by their index.
         filters: what of it is shown and downloaded.
         lock: held by whoever runs a job; one job at a time.
         cancel: set to stop the running job; whoever starts one clears it.
@@ -49,6 +52,7 @@ class Session:
         self.folder = folder
         self.media: Media | None = None
         self.scene: Scene | None = None
+        self.found: dict[int, np.ndarray | None] = {}
         self.filters = Filters()
         self.lock = threading.Lock()
         self.cancel = threading.Event()
@@ -135,6 +139,7 @@ class Session:
         if not idle:
             log.warning("a cancelled job is still at work; its folder is deleted all the same")
         self.media = self.scene = self.memory = None
+        self.found = {}
         shutil.rmtree(self.folder, ignore_errors=True)
         if idle:
             self.lock.release()

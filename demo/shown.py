@@ -10,6 +10,7 @@ from demo import markup, models
 from demo.layout import Parts
 from demo.pictures import thumbnail
 from demo.visit import Visit
+from demo.widgets import widgets
 from recon import CARDS, InputError
 from recon.timeline import marked
 
@@ -91,11 +92,12 @@ def scene(parts: Parts, visit: Visit) -> Updates:
             button: gr.Button(interactive=count > 0, visible=suffix not in missing)
             for suffix, button in parts.downloads.items()
         },
-        **parts.timeline.restored(visit),
         **parts.tracking.restored(visit),
         **parts.measuring.restored(visit),
         **parts.knowing.compared(visit),
         **parts.panel.restored(visit),
+        **parts.painting.restored(visit),
+        **moving(parts, visit),
         **parts.legend.restored(visit),
     }
 
@@ -105,6 +107,22 @@ def units(parts: Parts, visit: Visit, number: float) -> Updates:
     return {
         parts.notes: _notes(visit), parts.figures: figures(visit, number), **parts.knowing.compared(visit)
     }  # fmt: skip
+
+
+def moving_widgets(parts: Parts) -> list[Any]:
+    """The widgets that depend on whether anything tells what moves in the scene."""
+    return [*widgets(parts.timeline), parts.panel.moving, parts.downloads["masks.zip"]]
+
+
+def moving(parts: Parts, visit: Visit) -> Updates:
+    """What can be done about time and about what moves."""
+    scene = visit.session.scene
+    known = scene is not None and marked(scene)
+    return {
+        **parts.timeline.restored(visit),
+        parts.panel.moving: gr.Radio(value=visit.session.filters.moving, visible=known),
+        parts.downloads["masks.zip"]: gr.Button(interactive=known),
+    }
 
 
 def figures(visit: Visit, number: float) -> str:

@@ -50,6 +50,8 @@ def theme() -> gr.themes.Base:
 
 def launch_options() -> dict[str, Any]:
     """What `gr.Blocks.launch` needs to know of the looks."""
-    names = ("style.css", "timeline.css", "tracking.css", "measuring.css", "legend.css", "knowing.css")
+    names = (
+        "style.css", "timeline.css", "tracking.css", "measuring.css", "knowing.css", "painting.css", "legend.css",
+    )  # fmt: skip
     css = "".join(Path(__file__).with_name(name).read_text() for name in names)
     return {"theme": theme(), "css": css, "footer_links": []}

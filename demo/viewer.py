@@ -99,20 +99,19 @@ class Viewer:
 
     # --- what is drawn -----------------------------------------------------------------------------------------------
 
-    def show(self, scene: Scene, changed: Iterable[int] | None = None) -> None:
+    def show(self, scene: Scene, changed: Iterable[int] | None = None, growing: bool = False) -> None:
         """Draw ``scene``.
 
         Args:
             scene: shown from now on; later changes to it show at the next call.
             changed: indices of the frames that are new or differ from the last call; None for all. While these are
                 but a part, the other frames' levels may lag behind by up to a `step`; an empty ``changed`` brings
-                everything up to date and sends nothing where it is already. Splats are drawn when all or none changed;
-                a scene that grows is shown as points.
+                everything up to date and sends nothing where it is already.
+            growing: more is to come soon; meanwhile it is shown as points, since splats are sent as a whole.
         """
         with self._lock, self._server.atomic():
             if self._stopped:
                 return
-            changed = None if changed is None else set(changed)
             fresh = scene is not self._source
             told = marked(self._scene) == marked(scene)
             self._source = scene
@@ -121,7 +120,7 @@ class Viewer:
             self._passing = passing(self._scene)
             self.playback.begin(len(scene.frames) if has_time(scene) else 0, afresh=fresh)
             indices = set(range(len(scene.frames)))
-            wanted = indices if changed is None or fresh or not told else changed & indices
+            wanted = indices if changed is None or fresh or not told else set(changed) & indices
             for index in (self._clouds.drawn | self._frusta.drawn) - indices:
                 self._clouds.remove(index)
                 self._frusta.remove(index)
@@ -131,7 +130,7 @@ class Viewer:
                 self._given.clear()
                 self._splats.clear()
                 return
-            self._complete = not changed
+            self._complete = not growing
             selected = frozenset() if fresh else self._paint.selected
             self._set_paint(replace(self._paint, labels=scene.labels, selected=selected))
             # while a scene grows it stays in its place

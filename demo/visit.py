@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ class Visit:
         look: how the viewer draws.
         picks: points clicked in the scene, to be followed; see `demo.tracking.picks_of`.
         measures: what is measured in the scene; see `demo.measures.measures_of`.
+        painting: index of the photo on which is painted what moves.
         recognised: what is recognised in the scene; see `demo.recognised.recognised_of`.
         knowledge: what is known of the pictures beside them.
         lock: held while the pictures change.
@@ -71,6 +72,7 @@ class Visit:
     look: Look = Look()
     picks: Picks | None = None
     measures: Measures | None = None
+    painting: int = 0
     recognised: Recognised | None = None
     knowledge: Knowledge = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,8 +82,12 @@ class Visit:
 
     @property
     def views(self) -> list[View]:
-        """The pictures, with what else is known of them."""
-        return self.knowledge.views(self.media.views)
+        """The pictures, with what else is known of them, and what was painted on them."""
+        known = self.knowledge.views(self.media.views)
+        return [
+            view if own.moving is None else replace(view, moving=own.moving)
+            for view, own in zip(known, self.media.views, strict=True)
+        ]
 
     @property
     def media(self) -> Media:

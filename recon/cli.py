@@ -35,6 +35,7 @@ from recon.evaluation.scenes import find_scenes, load_scene
 from recon.export import LAYOUTS, WRITERS, export, format_of
 from recon.filters import Filters, Moving
 from recon.known import attach
+from recon.masks import apply, read_masks
 from recon.media import Media, read
 from recon.models import CARDS, Card, Model, Options, Update, card_of
 from recon.models.base import USES
@@ -142,6 +143,10 @@ def _add_run(commands: Any) -> None:
     command.add_argument("--sky", action="store_true", help="leave the sky out")
     command.add_argument("--black", action="store_true", help="leave black backgrounds out")
     command.add_argument("--white", action="store_true", help="leave white backgrounds out")
+    command.add_argument(
+        "--masks", type=Path, nargs="+", default=[], metavar="FILE|FOLDER|ZIP",
+        help="pictures named like the photos: what is not black in them moves",
+    )  # fmt: skip
     command.add_argument(
         "--moving",
         choices=get_args(Moving),
@@ -337,9 +342,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.known:
         known = attach(media.views, arguments.known, depth_scale=arguments.depth_scale, metric=arguments.metric)
         media = Media(known.views, media.notes + known.notes)
+    if arguments.masks:
+        for index, mask in read_masks(arguments.masks, media.views).items():
+            media.views[index].moving = mask
     model = _load(arguments)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views if streamed is None else streamed, options, _show_on(bar))
+    if arguments.masks:
+        apply(scene, media.views)
     for note in media.notes + scene.notes:
         print(f"Note: {note}", file=sys.stderr)
     scene.notes = media.notes + scene.notes
@@ -355,7 +365,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _streamed(arguments: argparse.Namespace) -> Any:
     """The frames of a video that is to be read while it is reconstructed; None where all is read before."""
     path = Path(arguments.photos[0])
-    wanted = arguments.order == "video" and card_of(arguments.model).streams and not arguments.known
+    wanted = arguments.order == "video" and card_of(arguments.model).streams
+    wanted &= not arguments.known and not arguments.masks
     if not wanted or len(arguments.photos) > 1 or path.suffix.lower() not in video.SUFFIXES:
         return None
     return video.frames(path, frames_per_second=arguments.fps)

@@ -65,6 +65,20 @@ def test_photos_become_all_the_files_asked_for(photos, tmp_path, capsys, monkeyp
     assert sum(len(cloud.vertices) for cloud in clouds) == shown
 
 
+def test_masks_say_what_moves(photos, tmp_path):
+    height, width = cv2.imread(str(photos[1])).shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    mask[: height // 2] = 255
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / f"{photos[1].stem}.png"), mask)
+    given = ["--no-verify", "--masks", str(tmp_path / "masks")]
+    assert cli.main(["run", *given, "-o", f"{tmp_path}/scene/", "--", *map(str, photos)]) == 0
+    first, second = Scene.load(tmp_path / "scene").frames
+    assert first.moving is None
+    assert second.moving[: len(second.moving) // 2 - 1].all()
+    assert not second.moving[len(second.moving) // 2 + 1 :].any()
+
+
 def test_no_more_frames_than_asked_for_are_used(photos, tmp_path, capsys):
     assert cli.main(["run", str(photos[0].parent), "-o", f"{tmp_path}/scene/", "--max-frames", "1"]) == 0
     assert len(Scene.load(tmp_path / "scene").frames) == 1

@@ -11,7 +11,8 @@ import numpy as np
 from recon.errors import InputError
 from recon.export.originals import unique_name
 from recon.filters import Filters
-from recon.scene import Frame, Scene
+from recon.masks import warped
+from recon.scene import Scene
 
 
 def write_masks(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
@@ -29,14 +30,7 @@ def write_masks(scene: Scene, filters: Filters, masks: list[np.ndarray], path: P
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for frame in known:
-            _, encoded = cv2.imencode(".png", 255 * original_mask(frame))
+            assert frame.moving is not None
+            mask = warped(frame.moving, frame.original_from_processed, frame.original_size)
+            _, encoded = cv2.imencode(".png", 255 * mask.astype(np.uint8))
             archive.writestr(unique_name(frame, ".png", taken), encoded.tobytes())
-
-
-def original_mask(frame: Frame) -> np.ndarray:
-    """``[H,W] uint8``: what moves, 1 or 0, in the untouched photo."""
-    assert frame.moving is not None
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # from OpenCV's pixels, whose centres are whole numbers
-    matrix = np.linalg.inv(half) @ np.linalg.inv(frame.original_from_processed.astype(np.float64)) @ half
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(frame.moving.astype(np.uint8), matrix[:2], frame.original_size, flags=flags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class Staged(Model):
                     yield Update("Looking", i / len(given), "Waiting", scene)
                 if self.failure is not None:
                     raise self.failure
-                scene.frames.append(frame)
+                scene.frames.append(replace(frame, name=views[i].name))
                 yield Update("Placing", (i + 1) / len(given), f"Placed {frame.name}", scene, (i,))
         finally:
             self.closed.set()

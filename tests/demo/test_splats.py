@@ -120,12 +120,12 @@ def test_a_threshold_shows_what_the_filters_keep_and_sends_nothing(viewer: Viewe
 def test_a_scene_that_grows_is_points_until_it_is_whole(viewer: Viewer, page: Page) -> None:
     whole = with_gaussians(synthetic_scene(3))
     scene = replace(whole, frames=whole.frames[:2])
-    viewer.show(scene, (0, 1))
+    viewer.show(scene, (0, 1), growing=True)
     page.settle()
     assert not in_sight(page)
     assert len(page.points())
     scene.frames = whole.frames
-    viewer.show(scene, (2,))
+    viewer.show(scene, (2,), growing=True)
     page.settle()
     assert not in_sight(page)
     viewer.show(scene, ())

@@ -76,6 +76,7 @@ def middle(mask: np.ndarray) -> float:
 
 
 def test_at_two_times_the_pictures_differ_where_things_move_and_agree_elsewhere(page: Page) -> None:
+    page.locator("#cameras input").uncheck()
     everything = still(page)
     seek(page, "End")
     last = still(page)
@@ -93,7 +94,7 @@ def test_at_two_times_the_pictures_differ_where_things_move_and_agree_elsewhere(
         near[:, :-1] |= near[:, 1:].copy()
     differ = np.abs(first.astype(int) - last.astype(int)).max(-1) > 40
     assert differ[ball].mean() > 0.9
-    assert differ[~near].mean() < 0.01, "only two cameras' colours"
+    assert differ[~near].mean() < 0.002
 
 
 def test_a_trail_shows_where_the_ball_has_been(page: Page) -> None:
@@ -109,7 +110,7 @@ def test_a_trail_shows_where_the_ball_has_been(page: Page) -> None:
 def test_hidden_and_alone(page: Page) -> None:
     before = still(page)
     page.locator("#moving label", has_text="Hide").click()
-    wait_for(lambda: red(canvas(page)).sum() < 0.2 * red(before).sum())  # the photos in the cameras have it too
+    wait_for(lambda: red(canvas(page)).sum() == 0)
     page.locator("#moving label", has_text="Only").click()
     wait_for(lambda: red(canvas(page)).sum() > 0.8 * red(before).sum())
     wait_for(lambda: lit(canvas(page)) < 0.5 * lit(before))
@@ -135,3 +136,34 @@ def test_time_runs_and_the_bar_keeps_abreast_also_after_a_reload(page: Page) -> 
     assert page.inner_text("#where") == stood
     page.locator("#all input").check()
     expect(page.locator("#where")).to_contain_text("all 5")
+
+
+def test_what_is_painted_over_is_hidden_at_once_and_comes_back(page: Page) -> None:
+    page.locator("#moving label", has_text="Hide").click()
+    page.wait_for_timeout(500)
+    before = lit(still(page))
+    page.get_by_role("tab", name="Masks").click()
+    painter = page.locator(".paint canvas")
+    area = """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+        .filter((value, place) => place % 4 == 3 && value).length"""
+    wait_for(lambda: painter.evaluate(area) > 0)  # it begins with what the model found
+    begun = painter.evaluate(area)
+    page.locator("#brush input[type=range]").press("End")
+    painter.scroll_into_view_if_needed()
+    box = painter.bounding_box()
+    assert box is not None
+    for row in (0.2, 0.5, 0.8):
+        page.mouse.move(box["x"] + 5, box["y"] + row * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 5, box["y"] + row * box["height"], steps=4)
+        page.mouse.up()
+    assert painter.evaluate(area) > 2 * begun
+    expect(page.locator("#undo-mask")).to_be_enabled()
+    page.get_by_role("tab", name="3D").click()
+    wait_for(lambda: lit(canvas(page)) < 0.98 * before)
+    page.get_by_role("tab", name="Masks").click()
+    page.click("#undo-mask")
+    expect(page.locator("#undo-mask")).to_be_disabled()
+    wait_for(lambda: painter.evaluate(area) == begun)
+    page.get_by_role("tab", name="3D").click()
+    wait_for(lambda: lit(canvas(page)) > 0.99 * before)
