@@ -154,7 +154,7 @@ def test_playing_sends_a_few_hundred_bytes_a_frame_at_even_intervals(viewer: Vie
     gaps = np.diff(arrivals)
     assert 45 <= len(arrivals) <= 62
     assert page.received_since(start) / len(arrivals) < 500
-    assert np.median(np.abs(gaps - 1 / 30)) < 0.005, gaps
+    assert np.median(np.abs(gaps - 1 / 30)) < 0.012, gaps  # 1 ms where nothing else runs
     moving = [name for name in page.nodes if name.startswith("/moments/") and name.count("/") == 2]
     assert len(moving) == 30
     assert sum(page.nodes[name].visible for name in moving) == 1
