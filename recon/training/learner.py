@@ -33,7 +33,7 @@ class Learner:
     """A network, its optimiser and its average.
 
     Args:
-        trainable: says what the network is asked.
+        trainable: says what the network learns from.
         network: what is trained; moved to the team's device.
         losses: weight of each part of the objective.
         settings: of the optimiser.
@@ -60,7 +60,6 @@ class Learner:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.rate = settings.rate
         self.steps = 0
-        self.generator = torch.Generator(team.device)
         named = [(name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad]
         matrices = [weight for name, weight in named if weight.ndim > 1 and name.endswith(".weight")]
         others = [weight for name, weight in named if weight.ndim < 2 or not name.endswith(".weight")]
@@ -70,10 +69,10 @@ class Learner:
         if settings.compiled and team.device.type == "cuda" and trainable.compile is not None:
             trainable.compile(self.network)
 
-    def loss(self, question: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective of what was prepared from a batch, and its detached parts."""
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective of a batch, and its detached parts."""
         with self.autocast(), sdpa_kernel(ATTENTION, set_priority=True):
-            return self.trainable.loss(self.network, question, self.losses)
+            return self.trainable.loss(self.network, batch, self.losses)
 
     def autocast(self) -> torch.autocast:
         """The precision of the network's passes."""
@@ -82,11 +81,10 @@ class Learner:
 
     def backward(self, batch: Batch) -> dict[str, Tensor]:
         """Fill `gradient` with that of this process's batch; returns the parts of the loss, and the loss."""
-        drawn = 2**40 * self.seed + 2**10 * self.steps + self.team.rank  # a step is drawn alike after a resume
-        torch.manual_seed(drawn)
-        self.generator.manual_seed(drawn)
+        # A step is drawn alike after a resume.
+        torch.manual_seed(2**40 * self.seed + 2**10 * self.steps + self.team.rank)
         self.gradient.zero_()
-        loss, parts = self.loss(self.trainable.prepare(batch, self.generator))
+        loss, parts = self.loss(batch)
         loss.backward()
         return {**parts, "loss": loss.detach()}
 
@@ -121,10 +119,8 @@ class Learner:
     @torch.no_grad()
     def judge(self, batch: Batch) -> Estimate:
         """What the averaged network says."""
-        self.generator.manual_seed(self.seed)
-        question = self.trainable.prepare(batch, self.generator)
         with self.autocast():
-            return self.trainable.judge(self.average, question)
+            return self.trainable.judge(self.average, batch)
 
     def state(self) -> dict[str, Any]:
         """All that another learner needs to go on exactly as this one would."""

@@ -25,7 +25,7 @@ from recon.training.folder import FolderScenes
 from recon.training.journal import Clock, Journal, Means
 from recon.training.learner import Learner
 from recon.training.metrics import metrics
-from recon.training.networks import Trainable, as_it_is, find_trainable
+from recon.training.networks import Trainable, find_trainable
 from recon.training.picture import picture
 from recon.training.profile import GENERATOR, Profile, profile, step_flops
 from recon.training.schedule import Shape, draw_shape, learning_rate
@@ -115,15 +115,9 @@ def train(
 
 
 def measure_step(configuration: Configuration, device: str | None = None) -> Profile:
-    """Profile the step that a run takes most often, scenes included, on one device.
-
-    Raises:
-        InputError: the network is asked more than photos.
-    """
+    """Profile the step that a run takes most often, scenes included, on one device."""
     team = join(device)
     run = prepare(configuration, Path("unused"), team)
-    if run.learner.trainable.prepare is not as_it_is:
-        raise InputError("Only the operations of networks that take photos alone can be counted.")
     data = configuration.data
     height, width, _ = max(data.shapes, key=lambda shape: shape[-1])
     views, _ = max(data.views, key=lambda share: share[-1])

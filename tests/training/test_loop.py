@@ -14,7 +14,7 @@ from recon import cli
 from recon.errors import InputError
 from recon.quantization import opened
 from recon.training.config import read_configuration
-from recon.training.loop import measure_step, prepare, steps, train
+from recon.training.loop import prepare, steps, train
 from recon.training.metrics import metrics
 from recon.training.team import Team
 from tests.training.room import configure, write_room
@@ -152,9 +152,3 @@ def test_a_step_is_profiled_in_place_of_a_run(room, capsys, monkeypatch, tmp_pat
     assert "| views | 2 a step" in told
     assert "convolution" in told
     assert not list(tmp_path.iterdir())
-
-
-def test_only_what_photos_alone_cost_is_counted(room):
-    sweep = configure(room, "network.name='sweep'", "network.arguments={}")
-    with pytest.raises(InputError, match="photos alone"):
-        measure_step(sweep, "cpu")
