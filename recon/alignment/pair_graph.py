@@ -123,11 +123,6 @@ def within(pairs: Iterable[Pair], distance: int) -> list[Pair]:
     return [(i, j) for i, j in pairs if abs(i - j) <= distance]
 
 
-def within_circle(pairs: Iterable[Pair], distance: int, count: int) -> list[Pair]:
-    """As `within`, when the first of ``count`` photos follows the last."""
-    return [(i, j) for i, j in pairs if min(abs(i - j), count - abs(i - j)) <= distance]
-
-
 def _windows(count: int, offsets: Iterable[int], cyclic: bool, itself: bool) -> list[Pair]:
     """Each pair once, the smaller number first, in order."""
     pairs = set()

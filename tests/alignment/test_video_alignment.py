@@ -12,8 +12,8 @@ from recon.alignment.pair_graph import sliding_window, symmetrised
 from recon.alignment.pair_maps import PairMaps
 from recon.alignment.video_alignment import Video, VideoAlignment, align_video
 from recon.evaluation.metrics import trajectory_error
-from recon.evaluation.motion import overlap
 from tests.alignment.moving_scenes import MovingScene, moving_scene
+from tests.parity_networks.monst3r_motion import overlap
 
 scene = lru_cache(moving_scene)
 

@@ -12,7 +12,6 @@ import recon
 from recon import CARDS, InputError, Options, Scene, View
 from recon.alignment.windows import windows
 from recon.evaluation.metrics import trajectory_error
-from recon.evaluation.motion import overlap
 from recon.models import pair_fitting
 from recon.models.monst3r import ALONE, UNTIMED, Monst3r, append, marked, video_of
 from recon.models.monst3r_plan import pairs_to_decode, suitable
@@ -20,6 +19,7 @@ from recon.models.pair_world import Member, known_of
 from recon.models.stages import schedule
 from tests.alignment.moving_scenes import MovingScene, moving_scene
 from tests.models.test_dust3r import told, write
+from tests.parity_networks.monst3r_motion import overlap
 
 GIGABYTE = 1_000_000_000
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from recon.alignment.trajectory import smoothed
 from recon.models.must3r_cameras import OwnCameras, SharedFocal, focal_lengths, poses
 from recon.models.must3r_looking import Looker
 from recon.models.must3r_online import Online
@@ -12,6 +11,7 @@ from recon.models.must3r_overlap import FARTHEST, Overlap, Rule
 from recon.networks.must3r import Encoded, Must3r, Pointmaps
 from tests.networks.small_must3r import stand_in_network
 from tests.networks.stand_in import smooth_images
+from tests.parity_networks.must3r_trajectory import smoothed
 
 EYE = torch.eye(4)
 

@@ -10,9 +10,9 @@ import numpy as np
 from recon import geometry
 from recon.alignment.ego_flow import ego_flow
 from recon.alignment.flow import there_and_back
-from recon.evaluation.motion import depth_change, flow_loss, normalised_error, step_lengths
 from tests.parity import Recording
 from tests.parity_networks import Replayed, Run, dust3r
+from tests.parity_networks.monst3r_motion import depth_change, flow_loss, normalised_error, step_lengths
 from tests.parity_networks.pair_graphs import monst3r_graph
 
 LARGEST_TRIP = 3.0  # pixels: of a flow that the reference takes for valid

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.alignment.trajectory import smoothed
 from recon.models.must3r_cameras import OwnCameras, SharedFocal, poses
 from recon.models.must3r_collection import batches, go_through
 from recon.models.must3r_looking import Looker
@@ -20,6 +19,7 @@ from recon.models.must3r_overlap import FARTHEST, Overlap, Rule, direction_cells
 from recon.networks.must3r import Encoded, Must3r, Pointmaps
 from tests.parity import Recording
 from tests.parity_networks import TOLERANCE, Replayed
+from tests.parity_networks.must3r_trajectory import smoothed
 
 POINTED = 1e-3  # of scores whose points are chosen by predicted confidence
 # The rule of the run I, whose threshold lies between the scores, and what differs of the runs J.

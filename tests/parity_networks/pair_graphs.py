@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from recon.alignment.pair_graph import (
     STRIDES,
     Pair,
@@ -11,7 +13,6 @@ from recon.alignment.pair_graph import (
     sliding_window,
     symmetrised,
     within,
-    within_circle,
 )
 
 
@@ -33,6 +34,11 @@ def dust3r_graph(name: str, count: int, both: bool, kept: str | None = None) -> 
         return pairs
     distance = int(kept[3:])
     return within(pairs, distance) if kept.startswith("seq") else within_circle(pairs, distance, count)
+
+
+def within_circle(pairs: Iterable[Pair], distance: int, count: int) -> list[Pair]:
+    """As `within`, when the first of ``count`` photos follows the last."""
+    return [(i, j) for i, j in pairs if min(abs(i - j), count - abs(i - j)) <= distance]
 
 
 def monst3r_graph(name: str, count: int) -> list[Pair]:

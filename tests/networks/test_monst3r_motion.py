@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from recon.evaluation.motion import flow_loss, normalised_error, overlap
 from tests.parity import RECORDINGS, Recording, replay
 from tests.parity_networks import Run
+from tests.parity_networks.monst3r_motion import flow_loss, normalised_error, overlap
 
 
 def test_flows_and_losses_are_those_of_the_reference():
