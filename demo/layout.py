@@ -21,7 +21,8 @@ from recon import CARDS, photo
 
 FORMATS = {
     "glb": "GLB", "ply": "PLY", "splat.ply": "Splats", "npz": "NPZ", "colmap.zip": "COLMAP",
-    "html": "HTML", "tum": "TUM", "frames.zip": "Frames", "masks.zip": "Masks", "labels.zip": "Labels",
+    "nerfstudio.zip": "nerfstudio", "html": "HTML", "tum": "TUM", "frames.zip": "Frames", "masks.zip": "Masks",
+    "labels.zip": "Labels",
 }  # fmt: skip
 
 # The boxes on the pictures tell a hidden widget what the visitor ticks. One widget cannot be both: of one that appears

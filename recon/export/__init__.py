@@ -14,6 +14,7 @@ from recon.export.glb import write_glb
 from recon.export.html import write_html
 from recon.export.labels import write_labels
 from recon.export.masks import write_masks
+from recon.export.nerfstudio import write_nerfstudio
 from recon.export.npz import write_npz
 from recon.export.ply import write_ply
 from recon.export.sequence import write_sequence
@@ -33,6 +34,7 @@ WRITERS: dict[str, Writer] = {
     ".labels.zip": write_labels,
     ".colmap.zip": colmap.write_zip,
     ".colmap": colmap.write_folder,
+    ".nerfstudio.zip": write_nerfstudio,
     ".html": write_html,
     ".frames.zip": write_sequence,
     ".masks.zip": write_masks,
@@ -63,7 +65,8 @@ def export(scene: Scene, path: str | Path, filters: Filters | None = None) -> Pa
     GLB and PLY hold the points that the viewer shows (`filters.keep`), standing as they do there (`gravity.upright`),
     in the scene's unit about its origin, and so do the clouds of single frames (``.frames.zip``: `sequence`) and, with
     +Y down, splats (``.splat.ply``). COLMAP (a zip, or a folder of that suffix: `colmap`), TUM, NPZ and folders (a path
-    without a suffix: `Scene.save`) keep the scene's own frame, and a folder keeps all points. HTML stands as in the
+    without a suffix: `Scene.save`) keep the scene's own frame, and a folder keeps all points. nerfstudio's cameras
+    (``.nerfstudio.zip``) stand with +Z up. HTML stands as in the
     viewer. Masks of what moves and labels are pictures of the photos' size (``.masks.zip``, ``.labels.zip``). The file
     appears under its name once it is complete; its path is returned.
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import shutil
 import struct
-import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recon import geometry
+from recon.export.archive import Add, archive
 from recon.export.originals import Picture, picture, unique_name
 from recon.export.sparse import SparsePoints, sparse_points
 from recon.filters import Filters
@@ -28,15 +27,7 @@ PINHOLE = 1
 
 def write_zip(scene: Scene, filters: Filters, masks: list[np.ndarray], path: Path) -> None:
     """Write what `write_folder` writes as one zip file."""
-    with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:  # a photo may be of a time before 1980
-
-        def add(name: str, content: Path | bytes) -> None:
-            packed = zipfile.ZIP_DEFLATED if name.endswith(".bin") else zipfile.ZIP_STORED
-            if isinstance(content, Path):
-                archive.write(content, name, packed)
-            else:
-                archive.writestr(name, content, packed)
-
+    with archive(path) as add:
         _write(scene, filters, masks, add)
 
 
@@ -58,7 +49,7 @@ def write_folder(scene: Scene, filters: Filters, masks: list[np.ndarray], path: 
     _write(scene, filters, masks, add)
 
 
-def _write(scene: Scene, filters: Filters, masks: list[np.ndarray], add: Callable[[str, Path | bytes], None]) -> None:
+def _write(scene: Scene, filters: Filters, masks: list[np.ndarray], add: Add) -> None:
     images: dict[int, _Image] = {}
     cameras: list[tuple[float, ...]] = []
     taken: set[str] = set()
