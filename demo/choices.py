@@ -12,7 +12,7 @@ from demo.visit import Visit, defaults
 from recon import CARDS, Options
 from recon.alignment.pair_graph import GRAPHS, WINDOW, read_graph
 from recon.models import Card
-from recon.models.base import USES, Fit, Points, Use
+from recon.models.base import USES, Fit, Forget, Order, Points, Use
 
 POINTS = {"depth": "Depth and camera", "head": "The network's pointmap"}
 FIT = {"crop": "Crop", "pad": "Pad"}
@@ -26,6 +26,8 @@ GRAPH = {
     "oneref": "One reference",
 }
 COUNTED = ("swin", "swinstride", "swin2stride", "logwin", "oneref")  # graphs that a number belongs to
+ORDER = {"auto": "Automatic", "photos": "Photos in any order", "video": "A video, in its order"}
+FORGET = {"oldest": "The oldest", "crowded": "One near another"}
 FOCAL = {"auto": "One for a video", "shared": "One for all", "own": "Each its own"}
 SHARED = {"auto": None, "shared": True, "own": False}
 USE = {"intrinsics": "Intrinsics", "poses": "Poses", "depth": "Depth", "scale": "Their scale"}
@@ -47,6 +49,12 @@ class Choices:
     align: gr.Checkbox
     mask: gr.Checkbox
     agreement: gr.Checkbox
+    order: gr.Radio
+    keyframes: gr.Number
+    forget: gr.Radio
+    window: gr.Slider
+    rounds: gr.Slider
+    rerender: gr.Checkbox
 
     def restored(self, visit: Visit) -> dict[Any, Any]:
         """Updates that bring the widgets to what the visitor chose."""
@@ -66,6 +74,12 @@ class Choices:
             self.align: gr.Checkbox(chosen.align, visible="align" in heeded),
             self.mask: gr.Checkbox(chosen.mask, visible="mask" in heeded),
             self.agreement: gr.Checkbox(chosen.agreement, visible="agreement" in heeded),
+            self.order: gr.Radio(value=chosen.order, visible="order" in heeded),
+            self.keyframes: gr.Number(chosen.keyframes, visible="keyframes" in heeded),
+            self.forget: gr.Radio(value=chosen.forget, visible="forget" in heeded),
+            self.window: gr.Slider(value=chosen.window, visible="window" in heeded),
+            self.rounds: gr.Slider(value=chosen.rounds, visible="rounds" in heeded),
+            self.rerender: gr.Checkbox(chosen.rerender, visible="rerender" in heeded),
         }
 
     def coupled(self, visit: Visit) -> dict[Any, Any]:
@@ -114,7 +128,34 @@ def layout() -> Choices:
         align = _switch("align", "Align to known poses", "As a whole, where poses are known.", card)
         mask = _switch("mask", "Leave out sky and edges", "Where the network says that depth means nothing.", card)
         agreement = _switch("agreement", "Confidence by agreement", "Of the other photos, on each surface.", card)
-    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal, use, align, mask, agreement)
+        memory = _memory(card)
+    return Choices(points, fit, refine, verify, dense, graph, graph_number, focal, use, align, mask, agreement, *memory)
+
+
+def _memory(card: Card) -> tuple[gr.Radio, gr.Number, gr.Radio, gr.Slider, gr.Slider, gr.Checkbox]:
+    """What a network with a memory does with it."""
+    order = gr.Radio(
+        [(title, name) for name, title in ORDER.items()], value="auto", label="The pictures are",
+        visible="order" in card.choices, elem_id="order",
+    )  # fmt: skip
+    keyframes = gr.Number(
+        None, label="Keyframes in memory, at most", info="As many as fit, or 50, if left empty.", precision=0,
+        minimum=2, visible="keyframes" in card.choices, elem_id="keyframes",
+    )  # fmt: skip
+    forget = gr.Radio(
+        [(title, name) for name, title in FORGET.items()], value="oldest", label="Which leaves for a new one",
+        info="Of a video; the first, which is the world, stays.", visible="forget" in card.choices, elem_id="forget",
+    )  # fmt: skip
+    window = gr.Slider(
+        0, 32, 0, step=1, label="Last frames remembered too", visible="window" in card.choices, buttons=[],
+        elem_id="window",
+    )  # fmt: skip
+    rounds = gr.Slider(
+        0, 4, 0, step=1, label="Further rounds through all", visible="rounds" in card.choices, buttons=[],
+        elem_id="rounds",
+    )  # fmt: skip
+    rerender = _switch("rerender", "Place all anew at the end", "Frames of a video, by the whole memory.", card)
+    return order, keyframes, forget, window, rounds, rerender
 
 
 def _switch(name: str, label: str, info: str, card: Card) -> gr.Checkbox:
@@ -136,11 +177,19 @@ def options(
     align: bool = True,
     mask: bool = True,
     agreement: bool = False,
+    order: Order = "auto",
+    keyframes: float | None = None,
+    forget: Forget = "oldest",
+    window: float = 0,
+    rounds: float = 0,
+    rerender: bool = False,
 ) -> Options:
     """What the widgets say, as far as the model of ``card`` heeds it; the rest stays as it always is."""
     said: dict[str, Any] = {"points": points, "fit": fit, "refine": refine, "verify": verify, "dense": dense}
     said |= {"graph": numbered(graph, graph_number), "shared_focal": SHARED[focal]}
     said |= {"use": tuple(use), "align": align, "mask": mask, "agreement": agreement}
+    said |= {"order": order, "keyframes": int(keyframes) if keyframes and keyframes >= 2 else None, "forget": forget}
+    said |= {"window": int(window), "rounds": int(rounds), "rerender": rerender}
     return Options(**{name: value for name, value in said.items() if name in card.choices})
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from demo import models
 from demo.models import Download
 from demo.session import Session, return_memory
 from recon import InputError, Options, Scene, Update, View
 from recon.given import given_cameras
+from recon.live import Live
 from recon.masks import apply
 
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 20  # runs that may wait for their turn
+TURN = 600.0  # seconds after which pictures that come without end make room for whoever waits
 ABSENCE = 8.0  # seconds without an open page after which a run has nobody to run for; a reload takes less
 
 State = Literal["fetching", "waiting", "loading", "running", "done", "stopped", "failed"]
@@ -42,13 +44,18 @@ class Job:
         download: of the weights, while they are not here yet.
         update: the last one, or None before the first.
         error: for a failed one, the sentence to show.
-        predicted: seconds, as planned.
+        predicted: seconds, as planned; 0 where nobody knows how many views there will be.
+        streamed: True where the views come while they are reconstructed.
+        keyframes: views in the model's memory, where it has one and tells.
     """
 
     def __init__(
-        self, session: Session, model_name: str, views: Sequence[View], notes: Sequence[str], options: Options
+        self, session: Session, model_name: str, views: Iterable[View], notes: Sequence[str], options: Options
     ) -> None:
-        self.session, self.model_name, self.views, self.options = session, model_name, list(views), options
+        self.session, self.model_name, self.options = session, model_name, options
+        self.streamed = not isinstance(views, Sequence)
+        self.views: Any = views if self.streamed else list(views)
+        self.keyframes = 0
         self.notes = list(notes)
         self.state: State = "fetching"
         self.download: Download | None = None
@@ -136,7 +143,8 @@ class Job:
             return "stopped"
         self.state = "loading"
         session, model = self.session, models.load(self.model_name)
-        self.predicted = models.plan(self.model_name, self.views, self.options).seconds
+        if not self.streamed:
+            self.predicted = models.plan(self.model_name, self.views, self.options).seconds
         if self._unwanted():
             return "stopped"
         _everything(session)  # those of the scene before are others than those of the scene to come
@@ -151,20 +159,33 @@ class Job:
                 if update.changed:
                     session.viewer.show(scene, update.changed, growing=True)
                 self.update, self._updated = update, time.monotonic()
+                self.keyframes = update.keyframes or self.keyframes
+                self._make_room()
         if scene is None or not scene.frames:
             raise InputError("Nothing could be reconstructed from these photos: try others that overlap more.")
         scene.notes = self.notes + scene.notes
-        scene.given = given_cameras(scene.frames, self.views)
-        found = apply(scene, self.views)
+        if isinstance(self.views, Live):
+            scene.notes.append(self.views.told)
+        views = [] if self.streamed else self.views  # of those that came and went only the frames are left
+        scene.given = given_cameras(scene.frames, views)
+        found = apply(scene, views) if views else {}
         _everything(session)
         session.viewer.show(scene, tuple(found))
         session.scene, session.found = scene, found
-        models.learn(self.model_name, self.predicted, self.seconds)
+        if not self.streamed:
+            models.learn(self.model_name, self.predicted, self.seconds)
         return "done"
+
+    def _make_room(self) -> None:
+        """End a run over pictures that come without end once it had its time and somebody waits."""
+        if isinstance(self.views, Live) and not self.views.ended and self.seconds > TURN and len(_line) > 1:
+            self.views.end("Others wait for their turn, so this run was ended.")
 
     def _end(self, state: State) -> None:
         self._ended = time.monotonic()
         session = self.session
+        if isinstance(self.views, Live):
+            self.views.stop()
         try:
             if state != "done" and self.update is not None and not session.ended:
                 _show_again(session, session.scene)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from demo import choices, controls, knowing, legend, markup, measuring, painting, timeline, tracking, uploads
+from demo import choices, controls, knowing, legend, live, markup, measuring, painting, timeline, tracking, uploads
 from demo.choices import Choices
 from demo.controls import Controls
 from demo.knowing import Knowing
@@ -65,6 +65,7 @@ class Parts:
     model: gr.Dropdown
     card: gr.HTML
     choices: Choices
+    live: live.Parts
     plan: gr.HTML
     consent: gr.Column
     terms: gr.HTML
@@ -89,8 +90,11 @@ class Parts:
     forget: gr.Button
 
 
-def layout() -> Parts:
-    """Put all widgets into the present page: inputs on the left, the scene, the panel on the right."""
+def layout(streams: bool = False) -> Parts:
+    """Put all widgets into the present page: inputs on the left, the scene, the panel on the right.
+
+    ``streams`` tells whether visitors may name addresses of streams.
+    """
     token = gr.BrowserState(None, storage_key="parallax")
     gr.HTML(markup.HEADER, elem_id="header", padding=False)
     with gr.Row(elem_id="bench", equal_height=False):
@@ -120,6 +124,7 @@ def layout() -> Parts:
                 )  # fmt: skip
                 card = gr.HTML(markup.card(first, here=True), js_on_load=FOLD, elem_id="card")
                 how = choices.layout()
+                alive = live.layout(streams)
             with gr.Column(elem_id="lower", min_width=0):
                 plan = gr.HTML("", elem_id="plan")
                 with gr.Column(visible=False, elem_id="consent", min_width=0) as consent:
@@ -162,8 +167,9 @@ def layout() -> Parts:
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
-        token, files, examples, strip, ticked, video_frames, clear, model, card, how, plan, consent, terms, accept, run,
-        cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler, knows, panel, recognised,
+        token, files, examples, strip, ticked, video_frames, clear, model, card, how, alive, plan, consent, terms,
+        accept, run, cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler, knows,
+        panel, recognised,
         downloads, fetch, forget,
     )  # fmt: skip
 

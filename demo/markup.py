@@ -101,6 +101,8 @@ def running(job: Job) -> str:
         return busy("Loading the model")
     if job.update is None:
         return busy("Starting", 0.0, f"about {duration(job.predicted)}" if job.predicted else "")
+    if job.streamed:
+        return busy(job.update.stage.capitalize(), None, job.update.message)
     return busy(
         job.update.stage.capitalize(), job.update.fraction, f"{job.update.message} · {remaining(job.seconds_left)}"
     )
@@ -225,6 +227,15 @@ def plan(plan: Plan, given: int) -> str:
     )
     notes = "".join(f"<p>{escape(note)}</p>" for note in plan.notes)
     return f'<div class="plan"><b>{views}</b> · about <b>{duration(plan.seconds)}</b>{needs}{notes}</div>'
+
+
+def reading_on(name: str, rate: float) -> str:
+    """How a video is taken that is read while it is reconstructed."""
+    taken = f"{rate:g} frames a second" if rate else "every frame"
+    return (
+        f'<div class="plan"><b>{escape(name)}</b> is read while it is reconstructed, {taken} of it.'
+        "<p>Untick a picture to use those shown here alone.</p></div>"
+    )
 
 
 # --- after the run -------------------------------------------------------------------------------------------------

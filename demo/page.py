@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from demo import (
     controls,
     knowing,
     legend,
+    live,
     markup,
     measuring,
     painting,
@@ -34,8 +35,9 @@ from demo.session import Sessions
 from demo.visit import Visit
 from demo.visit import visit as visit_of
 from demo.widgets import widgets
-from recon import CARDS, InputError
+from recon import CARDS, InputError, View, video
 from recon.export import export
+from recon.live import Live
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 def build(sessions: Sessions) -> gr.Blocks:
     """The page of all visitors, each of whom has a session among ``sessions``; launch it with `launch_options`."""
     with gr.Blocks(title="Parallax", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as blocks:
-        _wire(blocks, layout(), sessions)
+        _wire(blocks, layout(sessions.streams), sessions)
     return blocks
 
 
@@ -145,27 +147,58 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     async def run(visit: Visit) -> AsyncIterator[Updates]:
         if not visit.ticked:
             raise InputError("There is nothing to reconstruct: add photos or a video first, and tick at least one.")
+        if (path := visit.streamed) is not None:
+            frames = video.frames(path, frames_per_second=visit.rate or None)
+            async for updates in begin(visit, frames, []):
+                yield updates
+            return
+        async for updates in begin(visit, [visit.views[i] for i in visit.ticked], visit.media.notes):
+            yield updates
+
+    async def begin(visit: Visit, views: Iterable[View], notes: Sequence[str]) -> AsyncIterator[Updates]:
         if not visit.agreed:
             raise InputError(f"Accept the licence of {CARDS[visit.model].title} first, or choose another model.")
-        media = visit.media
-        views = [visit.views[i] for i in visit.ticked]
-        fresh = Job(visit.session, visit.model, views, media.notes, visit.options)
+        fresh = Job(visit.session, visit.model, views, notes, visit.options)
         if fresh.start():
             visit.job = fresh
+            visit.live = views if isinstance(views, Live) else None
         elif not visit.working:
             raise InputError("Points are being followed: wait for the end of that, or cancel it, then reconstruct.")
         async for updates in follow(visit):
             yield updates
+
+    async def go_live(visit: Visit, address: str | None = None) -> AsyncIterator[Updates]:
+        if not CARDS[visit.model].streams:
+            raise InputError(f"{CARDS[visit.model].title} takes no pictures as they come: choose another model.")
+        source = live.Pushed(live.WEBCAM) if address is None else live.opened(address, sessions.streams)
+        try:
+            async for updates in begin(visit, source, []):
+                yield updates
+        finally:
+            if visit.live is not source:  # it did not begin
+                source.stop()
+
+    async def stop_live(visit: Visit) -> AsyncIterator[Updates]:
+        if visit.live is not None:
+            visit.live.stop()
+        yield parts.live.buttons(visit)
+
+    async def take_rate(visit: Visit, rate: float) -> AsyncIterator[Updates]:
+        visit.rate = rate
+        yield await asyncio.to_thread(shown.go, parts, visit)
 
     async def follow(visit: Visit) -> AsyncIterator[Updates]:
         work = visit.job
         if work is None or not work.active:
             return
         yield shown.buttons(parts, visit)
-        said, covered = "", True
+        said, counted, covered = "", "", True
         while work.active:
             line = markup.running(work)
             updates: Updates = {parts.status: line} if line != said else {}
+            if (counts := live.counts(visit)) != counted:
+                counted = counts
+                updates |= {parts.live.counts: counts, **parts.live.buttons(visit)}
             if covered and work.update and work.update.scene.frames:
                 covered = False
                 updates[parts.welcome] = gr.HTML(visible=False)
@@ -176,6 +209,7 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
         visit.status = markup.ended(work, visit.session.scene)
         yield {
             parts.status: visit.status,
+            parts.live.counts: live.counts(visit),
             **shown.model(parts, visit),
             **await asyncio.to_thread(shown.go, parts, visit),
             **await asyncio.to_thread(shown.scene, parts, visit),
@@ -241,6 +275,10 @@ def _wire(blocks: gr.Blocks, parts: Parts, sessions: Sessions) -> None:
     parts.accept.input(polite(accept), [token, parts.accept], **on(trigger_mode="always_last"))
     parts.run.click(polite(run), token, **on(trigger_mode="once"))
     parts.cancel.click(polite(cancel), token, **on())
+    parts.live.webcam.click(polite(go_live), token, **on(trigger_mode="once"))
+    parts.live.start.click(polite(go_live), [token, parts.live.address], **on(trigger_mode="once"))
+    parts.live.stop.click(polite(stop_live), token, **on())
+    parts.live.rate.input(polite(take_rate), [token, parts.live.rate], **on(trigger_mode="always_last"))
     parts.frame.input(
         lambda key, number: shown.figures(visit, number) if (visit := find(key)) else gr.skip(),
         [token, parts.frame], parts.figures, **controls.LIVE,

@@ -121,8 +121,10 @@ def running(
             sessions.close()
 
 
-def serve(host: str = HOST, port: int = PORT, share: bool = False) -> int:
+def serve(host: str = HOST, port: int = PORT, share: bool = False, streams: bool = False) -> int:
     """Serve until the process is interrupted or told to end.
+
+    ``streams`` tells whether visitors may have this machine open addresses; see `recon.live`.
 
     Raises:
         InputError: the address cannot be listened on.
@@ -132,7 +134,7 @@ def serve(host: str = HOST, port: int = PORT, share: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with running(host, port, share, quiet=False):
+    with running(host, port, share, quiet=False, streams=streams):
         threading.Thread(target=_warm_up, daemon=True).start()
         stop.wait()
     return 0
@@ -162,6 +164,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", type=_weights, action="append", default=[], metavar="MODEL=FILE",
         help="a checkpoint on this machine to use for a model, which is then not downloaded; may be given again",
     )  # fmt: skip
+    parser.add_argument(
+        "--streams", action=argparse.BooleanOptionalAction,
+        help="let visitors have this machine open the addresses of live streams, its own network's included (default: "
+        "only on a page that is neither shared nor listens beyond this machine; say --no-streams behind a proxy)",
+    )  # fmt: skip
 
 
 def _weights(text: str) -> tuple[str, Path]:
@@ -176,14 +183,22 @@ def _weights(text: str) -> tuple[str, Path]:
 def run(arguments: argparse.Namespace) -> int:
     """Do what ``parallax serve`` says."""
     models.use_local(dict(arguments.weights))
-    return serve(arguments.host, arguments.port, arguments.share)
+    streams = may_stream(arguments.host, arguments.share, arguments.streams)
+    return serve(arguments.host, arguments.port, arguments.share, streams)
+
+
+def may_stream(host: str, share: bool, said: bool | None) -> bool:
+    """Whether visitors may have this machine open addresses: as was ``said``, else where none but its own come."""
+    return (host in ("127.0.0.1", "localhost", "::1") and not share) if said is None else said
 
 
 # --- routes to the viewers -------------------------------------------------------------------------------------------
 
 
 def routes(sessions: Sessions) -> list[BaseRoute]:
-    """The addresses under ``/viewer/``."""
+    """The addresses under ``/viewer/`` and ``/live/``."""
+    from demo import live  # its widgets bring Gradio, which must see this module's environment
+
     files = _Files()
 
     async def redirect(request: Request) -> Response:
@@ -208,6 +223,7 @@ def routes(sessions: Sessions) -> list[BaseRoute]:
         WebSocketRoute("/viewer/{token}", channel),
         Route("/viewer/{token}", redirect),
         Route("/viewer/{token}/{path:path}", page),
+        *live.routes(sessions),
     ]
 
 

@@ -153,15 +153,21 @@ class Sessions:
         lifetime: seconds after which a session ends that nobody has touched; a connected viewer touches it.
         grace: seconds between a page's closing and its session's end; a reload is back sooner.
         maximum: live sessions; one more ends the one longest unseen, of those without a page if there are any.
+        streams: whether visitors may have this machine open addresses; see `recon.live`.
     """
 
     def __init__(
-        self, root: Path | None = None, lifetime: float = 3600, grace: float = 120, maximum: int = MAXIMUM_SESSIONS
+        self,
+        root: Path | None = None,
+        lifetime: float = 3600,
+        grace: float = 120,
+        maximum: int = MAXIMUM_SESSIONS,
+        streams: bool = False,
     ) -> None:
         self._owns_root = root is None
         self.root = Path(tempfile.mkdtemp(prefix="parallax-")) if root is None else Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
-        self.lifetime, self.grace, self.maximum = lifetime, grace, maximum
+        self.lifetime, self.grace, self.maximum, self.streams = lifetime, grace, maximum, streams
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()

@@ -44,6 +44,7 @@ def model(parts: Parts, visit: Visit) -> Updates:
         parts.terms: "" if here else markup.terms(card, *models.route()),
         parts.accept: gr.Checkbox(visit.model in visit.accepted, label=markup.agreement(card)),
         **parts.choices.restored(visit),
+        **parts.live.restored(visit),
         **parts.knowing.heeded(visit),
         **buttons(parts, visit),
     }
@@ -62,12 +63,15 @@ def buttons(parts: Parts, visit: Visit) -> Updates:
         parts.consent: gr.Column(visible=not here and not working),
         parts.run: gr.Button(label, interactive=visit.ready, visible=not working),
         parts.cancel: gr.Button(visible=working, interactive=not visit.session.cancel.is_set()),
+        **parts.live.buttons(visit),
     }
 
 
 def _plan(visit: Visit) -> str:
     if not visit.ticked:
         return markup.quiet("Tick at least one picture.") if visit.media.views else ""
+    if visit.streamed is not None:
+        return markup.reading_on(visit.streamed.name, visit.rate)
     views = [visit.views[i] for i in visit.ticked]
     try:
         return markup.plan(models.plan(visit.model, views, visit.options), len(views))

@@ -13,6 +13,7 @@ from demo.job import Job
 from demo.knowledge import Knowledge
 from demo.session import Session
 from recon import CARDS, Options, View
+from recon.live import Live
 from recon.media import Media
 from recon.models import Card
 
@@ -51,6 +52,8 @@ class Visit:
         files: what ``session.media`` was read from.
         ticked: indices into ``session.media.views`` to use.
         job: the run under way, or the last one.
+        live: the source of the last run over pictures as they come.
+        rate: frames a second that are taken of a video file as it is read; 0 for all.
         status: the line under the button, as HTML; a run under way writes its own.
         look: how the viewer draws.
         picks: points clicked in the scene, to be followed; see `demo.tracking.picks_of`.
@@ -68,6 +71,8 @@ class Visit:
     files: list[Path] = field(default_factory=list)
     ticked: list[int] = field(default_factory=list)
     job: Job | None = None
+    live: Live | None = None
+    rate: float = 5.0
     status: str = ""
     look: Look = Look()
     picks: Picks | None = None
@@ -109,6 +114,14 @@ class Visit:
         """How many pictures the first video gave; 0 where there is no video."""
         paths = [view.path for view in self.media.views if view.time is not None]
         return paths.count(paths[0]) if paths else 0
+
+    @property
+    def streamed(self) -> Path | None:
+        """The video that is read while it is reconstructed: one alone, with nothing unticked, painted or known."""
+        views, paths = self.media.views, {view.path for view in self.media.views}
+        whole = len(self.ticked) == len(views) and all(view.time is not None and view.moving is None for view in views)
+        wanted = CARDS[self.model].streams and self.options.order != "photos" and not self.knowledge.known
+        return next(iter(paths)) if len(paths) == 1 and whole and wanted else None
 
     @property
     def agreed(self) -> bool:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import recon
-from recon import video
+from recon import live, video
 from recon.alignment.pair_graph import GRAPHS
 from recon.errors import InputError
 from recon.evaluation import report
@@ -108,9 +108,10 @@ def _add_run(commands: Any) -> None:
     command = commands.add_parser(
         "run",
         help="reconstruct photos or a video",
-        description="Reconstruct photos, folders of photos, and videos. File names that begin with a dash go after --.",
+        description="Reconstruct photos, folders of photos, videos, and live streams. File names that begin with a "
+        "dash go after --. A stream is reconstructed until it ends or Ctrl-C is pressed.",
     )
-    command.add_argument("photos", nargs="+", metavar="PHOTO|FOLDER|VIDEO")
+    command.add_argument("photos", nargs="+", metavar="PHOTO|FOLDER|VIDEO|ADDRESS")
     command.add_argument(
         "-o", "--output", action="append", required=True, metavar="FILE",
         help=f"where to write: {', '.join(WRITERS)}, or a folder/ that keeps the whole scene; may be given again",
@@ -346,8 +347,13 @@ def _run(arguments: argparse.Namespace) -> int:
         for index, mask in read_masks(arguments.masks, media.views).items():
             media.views[index].moving = mask
     model = _load(arguments)
+    if isinstance(streamed, live.Live):
+        _stop_at_first(streamed)
     with ProgressBar(sys.stderr) as bar:
         scene = model.reconstruct(media.views if streamed is None else streamed, options, _show_on(bar))
+    if isinstance(streamed, live.Live):
+        streamed.stop()
+        scene.notes.append(streamed.told)
     if arguments.masks:
         apply(scene, media.views)
     for note in media.notes + scene.notes:
@@ -363,9 +369,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _streamed(arguments: argparse.Namespace) -> Any:
-    """The frames of a video that is to be read while it is reconstructed; None where all is read before."""
+    """The frames of a video or stream that is to be read while it is reconstructed; None where all is read before."""
+    card = card_of(arguments.model)
+    if any(map(live.is_address, arguments.photos)):
+        others = len(arguments.photos) > 1 or arguments.known or arguments.masks or arguments.fps
+        if others or arguments.order == "photos":
+            raise InputError("A stream is reconstructed alone, as a video: leave everything else out.")
+        if not card.streams:
+            raise InputError(f"{card.title} takes no pictures as they come: choose a model with a memory, as must3r.")
+        return live.stream(arguments.photos[0])
     path = Path(arguments.photos[0])
-    wanted = arguments.order == "video" and card_of(arguments.model).streams
+    wanted = arguments.order == "video" and card.streams
     wanted &= not arguments.known and not arguments.masks
     if not wanted or len(arguments.photos) > 1 or path.suffix.lower() not in video.SUFFIXES:
         return None
@@ -399,6 +413,16 @@ _stopped = threading.Event()
 def _stop(*_: Any) -> NoReturn:
     _stopped.set()
     raise KeyboardInterrupt
+
+
+def _stop_at_first(source: live.Live) -> None:
+    """Let the first Ctrl-C end the source, so that what came is kept, and the second end the run."""
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGINT, _stop)
+        source.stop()
+
+    signal.signal(signal.SIGINT, stop)
 
 
 def _show_on(bar: ProgressBar) -> Callable[[Update], None]:

@@ -28,6 +28,7 @@ RAW_SUFFIXES = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"
 MINIMUM_SIDE = 32
 MAXIMUM_PIXELS = 200_000_000
 MAXIMUM_ASPECT = 5.0
+BLACK = 8  # of 255: a picture without anything brighter shows nothing
 UNKNOWN = "is of an unknown kind, or damaged at its start: give JPEG, PNG, WebP, TIFF, HEIC, AVIF, MP4, MOV or WebM"
 _TOO_LARGE = f"has {{}} pixels: make it smaller, the limit is {MAXIMUM_PIXELS // 10**6} megapixels"
 
@@ -85,6 +86,11 @@ def reduced_size(size: tuple[int, int], maximum_side: int) -> tuple[int, int]:
     """``(width, height)`` reduced so that the long side has at most ``maximum_side`` pixels."""
     scale = min(1.0, maximum_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def is_black(image: np.ndarray) -> bool:
+    """Whether a picture ``[H,W,3] uint8`` shows nothing."""
+    return int(image.max(initial=0)) < BLACK
 
 
 def read(path: Path, maximum_side: int) -> View:

@@ -218,6 +218,7 @@ class Update:
         message: what was just done, one phrase.
         scene: the scene so far; the model keeps changing this same object.
         changed: indices into ``scene.frames`` that are new or differ from the last update.
+        keyframes: views that the model's memory holds after this step, where it has one and tells.
     """
 
     stage: str
@@ -225,6 +226,7 @@ class Update:
     message: str
     scene: Scene
     changed: tuple[int, ...] = ()
+    keyframes: int = 0
 
 
 class Model(ABC):

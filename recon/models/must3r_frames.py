@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from recon import photo
 from recon.models import fitting
 from recon.models.fitting import Fitted
 from recon.networks.must3r import Pointmaps
 from recon.scene import Camera, Frame, View
 
-BLACK = 8  # of 255: a picture without anything brighter shows nothing
-
 
 def is_black(view: View) -> bool:
     """Whether a picture shows nothing."""
-    return int(view.image.max(initial=0)) < BLACK
+    return photo.is_black(view.image)
 
 
 def frame_of(

@@ -75,6 +75,11 @@ class Online:
         self._start: list[Encoded] = []
         self._recent: deque[int] = deque()
 
+    @property
+    def held(self) -> int:
+        """How many keyframes are remembered."""
+        return len(self._centres)
+
     def step(self, image: Encoded) -> list[Placed]:
         """The next frame; more than one is placed where the world is made anew, none where it is yet to be made."""
         number = self.count

@@ -38,6 +38,7 @@ class Source(Generic[Prepared]):
         self._ready: queue.Queue[tuple[int, View, Prepared] | None] = queue.Queue(AHEAD)
         self._abandoned = threading.Event()
         self._heard = time.monotonic()  # when the source gave a view, or one was waited for again
+        self._any = False  # whether a view came that can be used
         self.refused: dict[str, int] = {}
         self.ended: str | None = None
 
@@ -51,7 +52,7 @@ class Source(Generic[Prepared]):
                     item = self._ready.get(timeout=BEAT)
                 except queue.Empty:
                     if time.monotonic() - self._heard > self._patience:
-                        self.ended = f"No picture came for {self._patience:.0f} s: what came before is kept."
+                        self.ended = self._kept(f"No picture came for {self._patience:.0f} s")
                         return
                     yield None
                     continue
@@ -68,17 +69,21 @@ class Source(Generic[Prepared]):
                 self._heard = time.monotonic()
                 try:
                     self._put((number, view, self._prepare(view)))
+                    self._any = True
                 except InputError as error:
                     self.refused[str(error)] = self.refused.get(str(error), 0) + 1
                 if self._abandoned.is_set():
                     return
         except InputError as error:
-            self.ended = f"{str(error).rstrip('.')}: what came before is kept."
+            self.ended = self._kept(str(error).rstrip("."))
         except Exception as error:  # whatever a source may raise, what came before it is worth keeping
             log.warning("a source of views broke", exc_info=True)
-            self.ended = f"The source of the pictures broke off ({type(error).__name__}): what came before is kept."
+            self.ended = self._kept(f"The source of the pictures broke off ({type(error).__name__})")
         finally:
             self._put(None)
+
+    def _kept(self, why: str) -> str:
+        return f"{why}: what came before is kept." if self._any else f"{why}."
 
     def _put(self, item: tuple[int, View, Prepared] | None) -> None:
         while not self._abandoned.is_set():

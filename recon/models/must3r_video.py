@@ -77,7 +77,8 @@ class Video:
                 changed = [self._show(each, view, index, fitted) for each in placed]
                 self.fraction = self._share(number + 1) / steps
                 self.spill.tend(self.scene.frames, changed)
-                yield Update("Looking", self.fraction, f"Placed {view.name}", self.scene, tuple(changed))
+                held = self.online.held if self.online else 0
+                yield Update("Looking", self.fraction, f"Placed {view.name}", self.scene, tuple(changed), held)
         self._tell_of(source)
         yield from self._settle()
         for number in range(self.options.rounds):
