@@ -26,7 +26,7 @@ from recon.filters import Filters, keep
 from recon.scene import Frame, Gaussians, Scene
 from recon.surfels import CONSTANT, WIDTH, gaussians_of
 
-MOST = 300_000  # drawn, 32 bytes each
+MOST = 400_000  # drawn, 32 bytes each
 FLOOR = 0.8  # of the size that a splat made of a pixel has
 
 

@@ -16,9 +16,12 @@ from recon.scene import Frame, Gaussians, Scene
 
 MOST = 1_000_000  # Gaussians of a file that programs still open with ease, 68 bytes each
 WIDTH = 0.5  # standard deviation over the gap between neighbours
+THINNED = 1.3  # times as wide where pixels were left out, since those that are left lie unevenly
 FLATNESS = 0.1  # thickness over the smaller width
 LONGEST = 4.0  # gap over the width of a pixel there: what is further apart is another surface, or seen from its edge
-OPACITIES = 0.2, 0.99  # of the least and of the most confident point
+OPACITIES = 0.5, 0.99  # of the least and of the most confident point
+IN_FRONT = 0.02  # of the depth that another view sees: what is nearer by more contradicts it
+WITNESSES = 8  # other views that are asked, spread evenly
 SAMPLES = 200_000  # of which ranks are told
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0
 
@@ -49,8 +52,9 @@ def from_points(scene: Scene, masks: Sequence[np.ndarray], most: int = MOST) -> 
     """Gaussians of a scene's points: at most one a masked pixel, about ``most`` of them.
 
     Where there are more pixels than that, the most confident one of each small square of each picture is taken, and the
-    Gaussians are as much larger. Opacity goes with the rank of the confidence in the whole scene. They look the same
-    from everywhere (harmonics of degree 0).
+    Gaussians are as much larger. Opacity goes with the rank of the confidence in the whole scene, and falls with the
+    square of the share of other views that see through the place (`seen_through`). They look the same from everywhere
+    (harmonics of degree 0).
     """
     side = max(1.0, float(np.sqrt(sum(int(mask.sum()) for mask in masks) / max(1, most))))
     ranked = _sample([frame.confidence[frame.known()] for frame in scene.frames])
@@ -58,7 +62,44 @@ def from_points(scene: Scene, masks: Sequence[np.ndarray], most: int = MOST) -> 
         _of_frame(index, frame, thinned(frame, mask, side), side, ranked)
         for index, (frame, mask) in enumerate(zip(scene.frames, masks, strict=True))
     ]
-    return Gaussians(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+    joined = Gaussians(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+    joined.opacities *= (1 - seen_through(joined, scene.frames)) ** 2
+    return joined
+
+
+def seen_through(gaussians: Gaussians, frames: Sequence[Frame]) -> np.ndarray:
+    """``[N] float32``: of the views that see the place of each, but for its own, the share that sees something behind.
+
+    Two views never agree quite, and before the eye of one of them hangs what the other is wrong about. What moves tells
+    nothing, nor what is behind something else.
+    """
+    through, asked = np.zeros(len(gaussians), np.float32), np.zeros(len(gaussians), np.float32)
+    own = np.unique(gaussians.frame)
+    still = np.ones(len(gaussians), bool)
+    for index in own:
+        if (moving := frames[index].moving) is not None:
+            here = np.flatnonzero(gaussians.frame == index)
+            column, row = gaussians.pixel[here].T
+            still[here] = ~moving[row, column]
+    witnesses = {index: set(_witnesses(index, len(frames))) for index in own.tolist()}
+    for index, frame in enumerate(frames):
+        mine = still & np.isin(gaussians.frame, [other for other in own.tolist() if index in witnesses[other]])
+        points = geometry.transform(frame.camera.camera_from_world, gaussians.means[mine])
+        pixels = geometry.project(points, frame.camera.intrinsics)
+        inside = (points[:, 2] > 0) & (pixels >= 0).all(-1) & (pixels < frame.size).all(-1)
+        column, row = pixels[inside].astype(int).T
+        known = frame.known() if frame.moving is None else frame.known() & ~frame.moving
+        place = np.flatnonzero(mine)[inside][known[row, column]]
+        depth = frame.depth[row, column][known[row, column]]
+        asked[place] += 1
+        through[place] += points[inside][known[row, column], 2] < (1 - IN_FRONT) * depth
+    return through / np.maximum(asked, 1)
+
+
+def _witnesses(index: int, count: int) -> list[int]:
+    """Which of the frames are asked about what one of them shows."""
+    others = [other for other in range(count) if other != index]
+    return others[:: max(1, -(-len(others) // WITNESSES))]
 
 
 def thinned(frame: Frame, mask: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +122,7 @@ def _of_frame(
     low, high = OPACITIES
     return Gaussians(
         frame.world_points()[place].astype(np.float32),
-        (WIDTH * side * scales).astype(np.float32),
+        (WIDTH * side * scales * (THINNED if side > 1 else 1)).astype(np.float32),
         rotations,
         (low + (high - low) * rank).astype(np.float32),
         ((frame.image[place].astype(np.float32) / 255 - 0.5) / CONSTANT)[..., None],

@@ -13,7 +13,7 @@ from recon.export.gaussians import DOWN_FROM_UP, turned
 from recon.filters import Filters, keep
 from recon.scene import Gaussians, Scene
 from recon.splatting import render_colours, splats
-from recon.surfels import LONGEST, WIDTH, from_points, gaussians_of
+from recon.surfels import LONGEST, THINNED, WIDTH, from_points, gaussians_of, seen_through
 from tests.helpers import labelled_scene, synthetic_scene
 
 ALL = Filters(confidence=0, edges=False)
@@ -123,10 +123,22 @@ def test_a_budget_makes_fewer_and_larger_ones_of_the_most_confident():
     masks = keep(scene, ALL)
     many, few = from_points(scene, masks), from_points(scene, masks, 9_000)
     assert 6_000 < len(few) <= 10_000
-    assert np.median(few.scales) / np.median(many.scales) == pytest.approx(np.sqrt(3 * 96 * 128 / 9_000), rel=0.15)
+    larger = np.median(few.scales) / np.median(many.scales)
+    assert larger == pytest.approx(THINNED * np.sqrt(3 * 96 * 128 / 9_000), rel=0.15)
     assert few.opacities.mean() > many.opacities.mean()
     error = np.square(seen(few, scene, 1, np.eye(4)) - scene.frames[1].image / 255).mean()
     assert -10 * np.log10(error) > 18
+
+
+def test_what_other_views_see_through_is_thin():
+    scene = synthetic_scene(3)
+    assert (seen_through(from_points(scene, keep(scene, ALL)), scene.frames) > 0).mean() < 0.1
+    scene.frames[1].depth[10:20, 10:20] *= 0.6
+    gaussians = from_points(scene, keep(scene, ALL))
+    column, row = gaussians.pixel.T
+    wrong = (gaussians.frame == 1) & (row >= 10) & (row < 20) & (column >= 10) & (column < 20)
+    assert np.median(gaussians.opacities[wrong]) < 0.1
+    assert np.median(gaussians.opacities[~wrong]) > 0.6
 
 
 def test_depth_that_is_torn_gives_no_needles():
