@@ -12,13 +12,15 @@ import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from recon.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 NESTED = ("model", "state_dict")  # where training loops put the weights, beside an optimizer and the like
 PARTS = ("encoder", "decoder")  # of a network whose parts' weights they put each by itself
@@ -156,6 +158,18 @@ def read_json_beside(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"'{beside}' is not a configuration; remove or replace it.")
     return content
+
+
+def built(build: Callable[[], Network], state: Mapping[str, Tensor], name: str) -> Network:
+    """The network that ``build`` makes, with the tensors of ``state`` for its weights; never two copies of them.
+
+    Raises:
+        InputError: as `fill`.
+    """
+    with torch.device("meta"):
+        network = build()
+    fill(network, state, name)
+    return network
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

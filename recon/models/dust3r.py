@@ -2,71 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
-from weakref import WeakSet
 
 import numpy as np
 import torch
 
 from recon import checkpoint
 from recon.alignment.pair_graph import Pair
-from recon.errors import InputError
 from recon.models import memory, pair_fitting, planning
-from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.base import Card, Options, Plan, Update
+from recon.models.checkpointed import Checkpointed, needed
 from recon.models.dust3r_plan import is_video, pairs_to_decode, predict_seconds, smaller, suitable
 from recon.models.pair_world import Member, Predicted, as_pair_maps, build, is_metric, known_of
-from recon.models.stages import Progress, in_background, relay, schedule, until_it_fits, verified
-from recon.networks.acceleration import half_precision
+from recon.models.stages import (
+    Progress,
+    computing,
+    in_background,
+    prepared,
+    relay,
+    retold,
+    schedule,
+    until_it_fits,
+    verified,
+    within,
+)
 from recon.networks.dust3r import Dust3r as Network
 from recon.networks.dust3r import Pointmaps, Views
 from recon.networks.dust3r_acceleration import accelerate
 from recon.networks.dust3r_checkpoint import read_checkpoint
 from recon.networks.pairwise import batches
+from recon.networks.vggt import slices
 from recon.scene import Scene, View
-
-Result = TypeVar("Result")
 
 TOGETHER = {"cpu": 1, "cuda": 16}  # photos that are encoded at a time
 
 
-class Dust3r(Model):
+class Dust3r(Checkpointed[Network]):
     """A checkpoint of DUSt3R, a published one or any other of that network, on any torch device.
 
     Raises:
         InputError: ``weights`` cannot be read, or are of another network.
     """
 
-    loaded: ClassVar[WeakSet[Dust3r]] = WeakSet()  # to know, when planning, whose weights the device holds already
-
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        if weights is None:
-            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        weights = needed(card, weights)
         configuration, state = read_checkpoint(weights)
-        with torch.device("meta"):
-            network = Network(configuration)
-        checkpoint.fill(network, state, weights.name)
-        self.network = accelerate(network, device)
-        self.device = device
-        self.card = replace(
-            card,
-            parameters=sum(weight.numel() for weight in self.network.parameters()),
-            resolution=max(configuration.img_size),
-        )
-        self.loaded.add(self)
+        network = checkpoint.built(lambda: Network(configuration), state, weights.name)
+        super().__init__(card, device, accelerate(network, device), max(configuration.img_size))
 
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with fewer pairs at a time, then smaller, then fewer."""
-        plan = cls._suitable(card, views, device, options, planning.free(card, device, cls.loaded))
-        if device == "cuda" and torch.cuda.is_available():
-            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
-        return plan
+        return planning.in_half(cls._suitable(card, views, device, options, cls.available(card, device)))
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
@@ -118,7 +108,8 @@ class Dust3r(Model):
         sizes = [member.fitted.size for member in members]
         for size in dict.fromkeys(sizes):
             group = [place for place, other in enumerate(sizes) if other == size]
-            for places in parts_of(group, TOGETHER.get(self.device.type, 1)):
+            for part in slices(len(group), TOGETHER.get(self.device.type, 1)):
+                places = group[part]
                 work = in_background(partial(self._encode, [members[place].fitted.image for place in places]))
                 views = yield from within(work, len(seen) / len(members), len(places) / len(members))
                 seen.update((place, views[number : number + 1]) for number, place in enumerate(places))
@@ -129,59 +120,23 @@ class Dust3r(Model):
         done = 0
         for numbers, first, second in batches(seen, pairs, chunk):
             work = in_background(partial(self._decode, first, second))
-            one, two = yield from as_predicted(within(work, done / len(pairs), len(numbers) / len(pairs)))
+            part = within(work, done / len(pairs), len(numbers) / len(pairs))
+            one, two = yield from retold(part, lambda fraction, _: (fraction, ()))
             done += len(numbers)
             yield done / len(pairs), as_pair_maps([pairs[number] for number in numbers], one, two)
 
     def _encode(self, images: Sequence[np.ndarray], report: Callable[[float, str], None]) -> Views:
         pictures = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        with self._at_work():
+        with computing(self.device):
             return self.network.encode(pictures, lambda share: report(share, f"Looked {share:.0%}"))
 
     def _decode(self, first: Views, second: Views, report: Callable[[float, str], None]) -> tuple[Pointmaps, Pointmaps]:
-        with self._at_work():
+        with computing(self.device):
             return self.network.decode(first, second, lambda share: report(share, f"Comparing {len(first)}"))
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
-        with torch.inference_mode(), here:
-            yield
 
 
 def fit(views: Sequence[View], plan: Plan) -> Generator[Progress, None, list[Member]]:
     """The planned views at the size of the network's input; several threads work ahead."""
-    members: list[Member] = []
-    with ThreadPoolExecutor(4) as pool:
-        fitted = pool.map(lambda index: pair_fitting.fit(views[index].image, max(plan.size)), plan.views)
-        for index, one in zip(plan.views, fitted, strict=True):
-            members.append(Member(views[index], index, one))
-            yield len(members) / len(plan.views), f"Prepared {views[index].name}"
-    return members
-
-
-def parts_of(items: Sequence[int], size: int) -> list[Sequence[int]]:
-    """At most ``size`` of them at a time."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def within(work: Generator[Progress, None, Result], start: float, share: float) -> Generator[Progress, None, Result]:
-    """The same work, its progress told as that of a ``share`` of a larger one that begins at ``start``."""
-    with closing(work):
-        while True:
-            try:
-                fraction, message = next(work)
-            except StopIteration as stop:
-                return stop.value
-            yield start + share * fraction, message
-
-
-def as_predicted(work: Generator[Progress, None, Result]) -> Generator[Predicted, None, Result]:
-    """The same work, telling of no pairs yet."""
-    with closing(work):
-        while True:
-            try:
-                fraction, _ = next(work)
-            except StopIteration as stop:
-                return stop.value
-            yield fraction, ()
+    chosen = [views[index] for index in plan.views]
+    fitted = yield from prepared(chosen, lambda view: pair_fitting.fit(view.image, max(plan.size)))
+    return [Member(*each) for each in zip(chosen, plan.views, fitted, strict=True)]

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar
-from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recon import checkpoint
-from recon.errors import InputError
 from recon.models import memory
-from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.base import Card, Options, Plan, Update
+from recon.models.checkpointed import Checkpointed, needed
 from recon.models.fitting import Fitted, arrays, pictures
 from recon.models.mapanything_confidence import ABSOLUTE, agreement
 from recon.models.mapanything_fitting import Placement, place_image, place_intrinsics, placement
 from recon.models.mapanything_frames import Maps, Rig, place, rig_of, usable_intrinsics
 from recon.models.mapanything_known import Told, internal_order, known_of, told_of
 from recon.models.mapanything_plan import predict_seconds, smaller, suitable
-from recon.models.planning import free
+from recon.models.planning import in_half
 from recon.models.stages import Alone, Progress, in_background, prepared, relay, schedule, until_it_fits, verified
-from recon.networks.acceleration import half_precision
 from recon.networks.mapanything import Features
 from recon.networks.mapanything import MapAnything as Network
 from recon.networks.mapanything_acceleration import accelerate
@@ -40,35 +37,25 @@ QUICK = 1.0  # seconds; what is over sooner tells of no progress, and needs no t
 Input = tuple[Placement, Fitted]  # how a picture was brought to its size, and what came of it
 
 
-class MapAnything(Model):
+class MapAnything(Checkpointed[Network]):
     """A checkpoint of MapAnything, a published one or any other of that network, on any torch device.
 
     Raises:
         InputError: ``weights`` cannot be read, or are of another network.
     """
 
-    loaded: ClassVar[WeakSet[MapAnything]] = WeakSet()  # to know, when planning, whose weights the device holds already
-
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        if weights is None:
-            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        weights = needed(card, weights)
         state = own_names(checkpoint.read_state(weights))
-        with torch.device("meta"):
-            network = Network(configuration_of(checkpoint.read_json_beside(weights), state))
-        checkpoint.fill(network, state, weights.name)
-        self.network = accelerate(network, device)
-        self.device = device
-        self.card = replace(card, parameters=sum(weight.numel() for weight in self.network.parameters()))
+        configuration = configuration_of(checkpoint.read_json_beside(weights), state)
+        network = checkpoint.built(lambda: Network(configuration), state, weights.name)
+        super().__init__(card, device, accelerate(network, device))
         self._alone = Alone(device)
-        self.loaded.add(self)
 
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with smaller chunks, then smaller, then of fewer views."""
-        plan = suitable(card, views, device, options, free(card, device, cls.loaded))
-        if device == "cuda" and torch.cuda.is_available():
-            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
-        return plan
+        return in_half(suitable(card, views, device, options, cls.available(card, device)))
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once.

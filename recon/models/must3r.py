@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
-from weakref import WeakSet
 
 import torch
 
 from recon import checkpoint
 from recon.errors import InputError
 from recon.models import memory, must3r_fitting
-from recon.models.base import Card, Model, Options, Plan, Update, spread
+from recon.models.base import Card, Options, Plan, Update, spread
+from recon.models.checkpointed import Checkpointed, needed
 from recon.models.must3r_frames import is_black
 from recon.models.must3r_ordering import Ordering, companions
 from recon.models.must3r_photos import Photos
@@ -25,7 +23,7 @@ from recon.models.must3r_plan import is_ordered, predict_seconds, suitable
 from recon.models.must3r_source import PATIENCE
 from recon.models.must3r_video import Video
 from recon.models.spill import BUDGET
-from recon.models.stages import Progress, Result, in_background, relay, schedule, until_it_fits, verified
+from recon.models.stages import Progress, Result, computing, in_background, relay, schedule, until_it_fits, verified
 from recon.networks.must3r import Encoded
 from recon.networks.must3r import Must3r as Network
 from recon.networks.must3r_acceleration import accelerate
@@ -38,7 +36,7 @@ NOTHING = "There is nothing to reconstruct: give at least one photo or video."
 Report = Callable[[float, str], None]
 
 
-class Must3r(Model):
+class Must3r(Checkpointed[Network]):
     """A checkpoint of MUSt3R, a published one or any other of that network, on any torch device.
 
     Attributes:
@@ -49,26 +47,14 @@ class Must3r(Model):
         InputError: ``weights`` cannot be read, or are of another network.
     """
 
-    loaded: ClassVar[WeakSet[Must3r]] = WeakSet()  # to know, when planning, whose weights the device holds already
-
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        if weights is None:
-            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        weights = needed(card, weights)
         configuration, state = read_checkpoint(weights)
-        with torch.device("meta"):
-            network = Network(configuration)
-        checkpoint.fill(network, state, weights.name)
-        self.network = accelerate(network, device)
-        self.device = device
-        self.card = replace(
-            card,
-            parameters=sum(weight.numel() for weight in self.network.parameters()),
-            resolution=max(configuration.encoder.img_size),
-        )
+        network = checkpoint.built(lambda: Network(configuration), state, weights.name)
+        super().__init__(card, device, accelerate(network, device), max(configuration.encoder.img_size))
         self.ordering = self._ordering(weights)
         self.patience = PATIENCE
         self.spilling = BUDGET
-        self.loaded.add(self)
 
     def _ordering(self, weights: Path) -> Ordering | None:
         from recon import hub  # here, since models know no network but where one asks for its companions
@@ -86,17 +72,6 @@ class Must3r(Model):
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with fewer keyframes."""
         return suitable(card, views, device, options, cls.available(card, device))
-
-    @classmethod
-    def available(cls, card: Card, device: str) -> int | None:
-        """Bytes that a run may have on a kind of device, what loaded models of this card hold included."""
-        held = sum(
-            sum(weight.nbytes for weight in model.network.parameters())
-            for model in list(cls.loaded)
-            if model.card.name == card.name and model.device.type == device == "cuda"
-        )
-        free = memory.available(device)
-        return None if free is None else free + held
 
     def stream(self, views: Iterable[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`; and views may come from any iterable, such as a video that is being decoded.
@@ -201,16 +176,10 @@ class Must3r(Model):
         """Do ``work`` with the network, telling ``fraction`` meanwhile."""
 
         def run(report: Report) -> Result:
-            with self._here():
+            with computing(self.device):
                 return work(lambda share, doing: report(fraction, doing))
 
         return (yield from in_background(run))
-
-    @contextmanager
-    def _here(self) -> Iterator[None]:
-        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
-        with torch.inference_mode(), here:
-            yield
 
 
 def fewer(plan: Plan) -> Plan:

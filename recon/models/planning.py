@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
-from torch import nn
 
 from recon.errors import InputError
-from recon.models import memory
 from recon.models.base import Card, Options, Plan, spread
 from recon.models.fitting import PATCH, SIDE
 from recon.models.memory import in_words
+from recon.networks.acceleration import half_precision
 from recon.scene import View
 
 Size = tuple[int, int]
@@ -45,37 +43,16 @@ class Needs:
     told: tuple[str, str] = ("depth is made of 1 view at a time", "depth is made of {} views at a time")
 
 
-class Loaded(Protocol):
-    """A model whose weights some device holds."""
-
-    card: Card
-    device: torch.device
-
-    @property
-    def network(self) -> nn.Module:
-        """With the weights."""
-
-
 def planned_for(device: str) -> str:
     """The kind of device whose chunks and curves are known: an Apple GPU shares its memory with the CPU."""
     return device if device in CHUNKS else "cpu"
 
 
-def free(card: Card, device: str, loaded: Iterable[Loaded]) -> int | None:
-    """Bytes that a run may have, weights included, which the device may hold already; None where that is not known.
-
-    Args:
-        card: of the model.
-        device: kind of device.
-        loaded: models of that kind.
-    """
-    available = memory.available(device)
-    held = sum(
-        sum(weight.nbytes for weight in model.network.parameters())
-        for model in list(loaded)
-        if model.card.name == card.name and model.device.type == device == "cuda"
-    )
-    return None if available is None else available + held
+def in_half(plan: Plan) -> Plan:
+    """The same in the half precision that the network takes on this machine's GPU, where it is planned for one."""
+    if plan.device != "cuda" or not torch.cuda.is_available():
+        return plan
+    return replace(plan, precision=str(half_precision(torch.device("cuda"))).removeprefix("torch."))
 
 
 def suitable(

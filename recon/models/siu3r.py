@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,19 +13,20 @@ import torch
 from recon import checkpoint
 from recon.errors import InputError
 from recon.models import memory
-from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.base import Card, Options, Plan, Update
+from recon.models.checkpointed import Checkpointed, needed
 from recon.models.siu3r_cameras import intrinsics_of
 from recon.models.siu3r_fitting import fit
 from recon.models.siu3r_plan import predict_seconds, suitable
 from recon.models.siu3r_scene import Member, Seen, World
-from recon.models.stages import in_background, relay, schedule
+from recon.models.stages import computing, in_background, relay, schedule
 from recon.networks.siu3r import Prediction
 from recon.networks.siu3r import Siu3r as Network
 from recon.networks.siu3r_checkpoint import read_checkpoint
 from recon.scene import Scene, View
 
 
-class Siu3r(Model):
+class Siu3r(Checkpointed[Network]):
     """A checkpoint of SIU3R, the published one for two views or any other of that network, on any torch device.
 
     Raises:
@@ -34,20 +34,15 @@ class Siu3r(Model):
     """
 
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        if weights is None:
-            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        weights = needed(card, weights)
         configuration, state = read_checkpoint(weights)
-        with torch.device("meta"):
-            network = Network(configuration)
-        checkpoint.fill(network, state, weights.name)
-        self.network = network.eval().requires_grad_(False).to(device)
-        self.device = device
-        self.card = replace(card, parameters=sum(weight.numel() for weight in self.network.parameters()))
+        network = checkpoint.built(lambda: Network(configuration), state, weights.name)
+        super().__init__(card, device, network.eval().requires_grad_(False).to(device))
 
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`."""
-        return suitable(card, views, device, options, memory.available(device))
+        return suitable(card, views, device, options, cls.available(card, device))
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`.
@@ -102,17 +97,11 @@ class Siu3r(Model):
         width, height = members[0].fitted.size
         scale = torch.tensor([width, height, 1], dtype=torch.float32, device=self.device)[:, None]
         lenses = torch.from_numpy(np.stack([member.intrinsics for member in members])).to(self.device) / scale
-        with self._at_work():
+        with computing(self.device):
             given: Prediction = self.network(
                 images, lenses[None], lambda share: report(share, f"Looking at {members[-1].view.name}, {share:.0%}")
             )
         return Seen(members, given.gaussians, given.classes[0], given.masks[0])
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
-        with torch.inference_mode(), here:
-            yield
 
 
 def members_of(views: Sequence[View], plan: Plan, scene: Scene) -> list[Member]:

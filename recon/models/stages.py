@@ -19,6 +19,7 @@ from recon.scene import Scene, View
 
 Progress = tuple[float, str]  # fraction of a part of a run, and what was just done
 Result = TypeVar("Result")
+Told = TypeVar("Told")
 
 # What the geometry stages take on one core, fitted to runs over 1 to 64 views on an AMD EPYC with AVX-512.
 VERIFY_SECONDS, VERIFY_SECONDS_PER_PAIR = 0.25, 0.22  # features of a view; matching two views; of 12 megapixels
@@ -59,17 +60,29 @@ def schedule(seconds: dict[str, float], start: float = 0.0) -> dict[str, tuple[f
     }
 
 
-def relay(
-    work: Generator[Progress, None, Result], stage: str, start: float, end: float, scene: Scene
-) -> Generator[Update, None, Result]:
-    """A part of a run, its progress told as updates between the fractions ``start`` and ``end`` of the whole."""
+def retold(
+    work: Generator[Progress, None, Result], tell: Callable[[float, str], Told]
+) -> Generator[Told, None, Result]:
+    """The same work, its progress told in another way."""
     with closing(work):
         while True:
             try:
                 fraction, message = next(work)
             except StopIteration as stop:
                 return stop.value
-            yield Update(stage, start + (end - start) * fraction, message, scene)
+            yield tell(fraction, message)
+
+
+def relay(
+    work: Generator[Progress, None, Result], stage: str, start: float, end: float, scene: Scene
+) -> Generator[Update, None, Result]:
+    """A part of a run, its progress told as updates between the fractions ``start`` and ``end`` of the whole."""
+    return retold(work, lambda fraction, message: Update(stage, start + (end - start) * fraction, message, scene))
+
+
+def within(work: Generator[Progress, None, Result], start: float, share: float) -> Generator[Progress, None, Result]:
+    """The same work, its progress told as that of a ``share`` of a larger one that begins at ``start``."""
+    return retold(work, lambda fraction, message: (start + share * fraction, message))
 
 
 def prepared(views: Sequence[View], prepare: Callable[[View], Result]) -> Generator[Progress, None, list[Result]]:
@@ -80,6 +93,14 @@ def prepared(views: Sequence[View], prepare: Callable[[View], Result]) -> Genera
             done.append(one)
             yield len(done) / len(views), f"Prepared {view.name}"
     return done
+
+
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """Without gradients, on a device: ``with computing(device): ...``."""
+    on_device = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with torch.inference_mode(), on_device:
+        yield
 
 
 class Alone:
@@ -96,8 +117,7 @@ class Alone:
             if report is not None:
                 report(0.0, "Waiting for another run")
         try:
-            on_device = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
-            with torch.inference_mode(), on_device:
+            with computing(self._device):
                 yield
         finally:
             self._turn.release()

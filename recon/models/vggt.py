@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
-from weakref import WeakSet
 
 import torch
 from numpy.typing import ArrayLike
@@ -17,15 +15,15 @@ from recon import checkpoint
 from recon.alignment.keyframes import keyframes
 from recon.errors import InputError
 from recon.models import fitting, memory
-from recon.models.base import Card, Model, Options, Plan, Update
+from recon.models.base import Card, Options, Plan, Update
+from recon.models.checkpointed import Checkpointed, needed
 from recon.models.fitting import Fitted, arrays, pictures
 from recon.models.keypoints import keypoints
-from recon.models.planning import free
+from recon.models.planning import in_half
 from recon.models.stages import Alone, Progress, in_background, prepared, relay, schedule, until_it_fits, verified
 from recon.models.vggt_frames import Maps, place, rig_of
 from recon.models.vggt_plan import predict_seconds, smaller, suitable
 from recon.models.vggt_tracking import Tracking, points_of
-from recon.networks.acceleration import half_precision
 from recon.networks.vggt import VGGT, Features, read_configuration, slices
 from recon.networks.vggt_acceleration import accelerate
 from recon.scene import Scene, Tracks, View
@@ -33,38 +31,27 @@ from recon.scene import Scene, Tracks, View
 QUICK = 1.0  # seconds; what is over sooner tells of no progress, and needs no thread
 
 
-class Vggt(Model):
+class Vggt(Checkpointed[VGGT]):
     """A checkpoint of VGGT, the published one or any other of that network, on any torch device.
 
     Raises:
         InputError: ``weights`` cannot be read, or are of another network or of one without cameras or depth.
     """
 
-    loaded: ClassVar[WeakSet[Vggt]] = WeakSet()  # to know, when planning, whose weights the device holds already
-
     def __init__(self, card: Card, device: torch.device, weights: Path | None = None) -> None:
-        if weights is None:
-            raise InputError(f"{card.title} needs a checkpoint file; name one.")
+        weights = needed(card, weights)
         configuration = read_configuration(checkpoint.read_json_beside(weights))
-        with torch.device("meta"):
-            network = VGGT(configuration)
-        checkpoint.fill(network, checkpoint.read_state(weights), weights.name)
+        network = checkpoint.built(lambda: VGGT(configuration), checkpoint.read_state(weights), weights.name)
         if network.camera_head is None or network.depth_head is None:
             raise InputError(f"'{weights.name}' gives no cameras or no depth; give a checkpoint with both heads.")
-        self.network = accelerate(network, device)
-        self.device = device
-        self.card = replace(card, parameters=sum(weight.numel() for weight in self.network.parameters()))
+        super().__init__(card, device, accelerate(network, device))
         self._alone = Alone(device)  # the page may track while it reconstructs
         self._tracking = Tracking(self.network, device)
-        self.loaded.add(self)
 
     @classmethod
     def predict(cls, card: Card, views: Sequence[View], device: str, options: Options = Options()) -> Plan:
         """See `Model.predict`. What does not fit is planned with smaller chunks, then smaller, then of fewer views."""
-        plan = suitable(card, views, device, options, free(card, device, cls.loaded))
-        if device == "cuda" and torch.cuda.is_available():
-            return replace(plan, precision=str(half_precision(torch.device(device))).removeprefix("torch."))
-        return plan
+        return in_half(suitable(card, views, device, options, cls.available(card, device)))
 
     def stream(self, views: Sequence[View], options: Options = Options()) -> Generator[Update, None, None]:
         """See `Model.stream`. A run that asks for more memory than there is begins anew, smaller, once."""
