@@ -1,9 +1,9 @@
 """The Gaussians of a scene in the viewer: its own, or those that its points make.
 
 viser sorts and draws all splats together, and takes a change of any by copying all. So there are few nodes: one for
-each level of confidence, ``/splats/level/<level>``, and one for what each frame shows at its moment only,
-``/splats/moment/<frame>``. A threshold shows and hides levels and sends nothing; where something moves, and for every
-other filter, the splats are sent anew. Time sends nothing.
+about ten percent of confidence, ``/splats/level/<level>``, and one for what each frame shows at its moment only,
+``/splats/moment/<frame>``. A threshold shows and hides nodes, to the nearest ten percent, and sends nothing; where
+something moves, and for every other filter, the splats are sent anew. Time sends nothing.
 
 viser leaves out splats that are smaller than half a pixel of the screen, so each is at least about as large as half a
 pixel of its own photo.
@@ -26,7 +26,8 @@ from recon.filters import Filters, keep
 from recon.scene import Frame, Gaussians, Scene
 from recon.surfels import CONSTANT, WIDTH, gaussians_of
 
-MOST = 400_000  # drawn, 32 bytes each
+MOST = 300_000  # drawn, 32 bytes each
+COARSE = 10  # percent of confidence to a node
 FLOOR = 0.8  # of the size that a splat made of a pixel has
 
 
@@ -60,6 +61,7 @@ class Splats:
         self._root = server.scene.add_frame("/splats", show_axes=False, visible=False)
         self._paint, self._levels, self._size = Paint(), 1, 1.0
         self._lowest, self._moment = 0, Moment()
+        self._coarse = 1  # levels of a node
 
     @property
     def visible(self) -> bool:
@@ -98,6 +100,7 @@ class Splats:
         """
         self.clear()
         self._levels, self._lowest = len(grid.levels), lowest
+        self._coarse = max(1, COARSE // grid.step)
         everything = keep(scene, replace(filters, confidence=0.0))
         level = grid.levels[lowest] if lowest else -np.inf
         masks = [
@@ -106,6 +109,7 @@ class Splats:
         ]
         gaussians = gaussians_of(scene, masks, MOST)
         levels = grid.level(at_pixels(gaussians, [frame.confidence for frame in scene.frames]))
+        levels = levels // self._coarse * self._coarse
         timed = at_pixels(gaussians, passing).astype(bool)
         for number in np.unique(levels[~timed]):
             self._send(f"/splats/level/{number}", scene, grid, gaussians.chosen(~timed & (levels == number)), number)
@@ -132,11 +136,11 @@ class Splats:
         self._heaps.append(Heap(handle, colours, some.frame, segments, covariances, level))
 
     def show(self, lowest: int) -> None:
-        """Show what is always there of at least the level ``lowest``; nothing is resent."""
-        self._lowest = lowest
+        """Show what is always there of at least about the level ``lowest``; nothing is resent."""
+        self._lowest = round(lowest / self._coarse) * self._coarse
         for heap in self._heaps:
             if heap.level is not None:
-                heap.handle.visible = heap.level >= lowest
+                heap.handle.visible = heap.level >= self._lowest
         self.go(self._moment)
 
     def go(self, moment: Moment) -> None:
