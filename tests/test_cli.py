@@ -1,6 +1,7 @@
 """The shell command, run on real files with the real model."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from recon import CARDS, Scene, cli
+from recon import CARDS, InputError, Scene, cli
 from recon.progress import ProgressBar, duration
 from tests.evaluation.scene_folder import write_scene
 from tests.helpers import synthetic_scene
+from tests.mjpeg_server import Camera
 from tests.networks.small_must3r import DECODER, ENCODER, save_checkpoint, tiny
 
 
@@ -270,3 +272,30 @@ def test_a_video_is_read_while_it_is_reconstructed(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert cli.main([*asked, "--order", "video"]) == 0
     assert re.search(r"breaks off after .* what came before is kept", capsys.readouterr().err)
+
+
+def test_a_stream_is_reconstructed_until_it_is_stopped_and_what_came_is_kept(tmp_path, capsys):
+    weights, out = save_checkpoint(tmp_path / "MUSt3R.pth", tiny(ENCODER), tiny(DECODER)), tmp_path / "way.tum"
+    pictures = [frame.image for frame in synthetic_scene(6, 96, 128).frames]
+
+    def script():
+        ready = 0
+        for number in itertools.count():
+            ready += signal.getsignal(signal.SIGINT) not in (cli._stop, former)  # the run has begun
+            if ready == 40:
+                os.kill(os.getpid(), signal.SIGINT)
+                ready += 1
+            yield pictures[number % 6]
+            yield 0.05
+
+    signal.signal(signal.SIGINT, former := signal.default_int_handler)
+    with Camera(script) as camera:
+        asked = ["run", camera.address, "-o", str(out), "--model", "must3r", "--weights", str(weights)]
+        assert cli.main([*asked, "--device", "cpu"]) == 0
+        with pytest.raises(InputError, match="choose a model with a memory"):
+            cli._streamed(cli._parser([]).parse_args(["run", camera.address, "-o", str(out)]))
+    said = capsys.readouterr().err
+    assert re.search(r"Of \d+ pictures of '127.0.0.1:\d+/video', \d+ were used", said)
+    count = int(re.search(r"Reconstructed (\d+) frames", said).group(1))
+    assert count >= 2
+    assert len([line for line in out.read_text().splitlines() if not line.startswith("#")]) == count
