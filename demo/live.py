@@ -80,14 +80,14 @@ def layout(streams: bool) -> Parts:
     with gr.Column(elem_classes=_classes(first), elem_id="live", min_width=0) as part, gr.Accordion("Live", open=False):
         gr.HTML(CAMERA, js_on_load=Path(__file__).with_name("live.js").read_text())
         webcam = gr.Button("Begin with the webcam", visible="hidden", elem_id="live-webcam")  # live.js clicks it
+        stop = gr.Button("Stop, and keep the scene", variant="stop", size="sm", visible=False, elem_id="live-stop")
+        told = gr.HTML("", elem_id="live-counts")
         address = gr.Textbox(
             label="Or a stream's address", placeholder="rtsp://… or http://…", max_lines=1, visible=streams,
             elem_id="address",
         )  # fmt: skip
         with gr.Column(visible=streams, min_width=0):
             start = gr.Button("Start with the stream", size="sm", elem_id="live-start")
-        stop = gr.Button("Stop, and keep the scene", variant="stop", size="sm", visible=False, elem_id="live-stop")
-        told = gr.HTML("", elem_id="live-counts")
         rate = gr.Radio(
             list(RATES.items()), value=5, label="Of a video file", elem_id="live-rate",
             info="One alone is read while it is reconstructed; so many frames a second are taken.",
