@@ -521,41 +521,39 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.size is not None:
         return _bench_network(arguments)
-    from recon import bench  # brings torch, which most commands need later or not at all
+    from recon.bench import runs  # brings torch, which most commands need later or not at all
 
-    request = bench.Request(arguments.model, arguments.device, arguments.weights, _options(arguments), arguments.repeat)
-    progress = bench.bench(request, arguments.frames, arguments.photos)
-    return _measured(progress, arguments.frames, "photos", bench.as_table)
+    request = runs.Request(arguments.model, arguments.device, arguments.weights, _options(arguments), arguments.repeat)
+    progress = runs.bench(request, arguments.frames, arguments.photos)
+    return _measured(progress, arguments.frames, "photos", runs.as_table)
 
 
 def _bench_network(arguments: argparse.Namespace) -> int:
-    from recon import bench_memory, bench_network
+    from recon.bench import memory, network
 
     if arguments.photos is not None:
         raise InputError("--size measures the network on pictures of its own: leave the folder out.")
     if "graph" in card_of(arguments.model).choices:
         return _bench_pairs(arguments)
     height, width = arguments.size
-    request = bench_network.Request(
-        arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat
-    )
-    kind: Any = bench_memory if arguments.model in bench_memory.MODELS else bench_network
+    request = network.Request(arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat)
+    kind: Any = memory if arguments.model in memory.MODELS else network
     progress = kind.measure_network(request, arguments.frames)
     return _measured(progress, arguments.frames, "pictures", partial(kind.as_table, request))
 
 
 def _bench_pairs(arguments: argparse.Namespace) -> int:
-    from recon import bench_pairs
+    from recon.bench import pairs
 
-    if arguments.model not in bench_pairs.MODELS:
+    if arguments.model not in pairs.MODELS:
         raise InputError(f"The network of '{arguments.model}' is not measured alone; leave --size out.")
     height, width = arguments.size
     graph = "complete" if arguments.graph == "auto" else arguments.graph
-    request = bench_pairs.Request(
+    request = pairs.Request(
         arguments.model, height, width, graph, arguments.device, arguments.weights, arguments.repeat
     )
-    progress = bench_pairs.measure_pairs(request, arguments.frames)
-    return _measured(progress, arguments.frames, "pictures", partial(bench_pairs.as_table, request))
+    progress = pairs.measure_pairs(request, arguments.frames)
+    return _measured(progress, arguments.frames, "pictures", partial(pairs.as_table, request))
 
 
 def _measured(

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recon import bench_network
-from recon.bench_kinds import vggt_outputs
+from recon.bench.kinds import vggt_outputs
+from recon.bench.network import deviations
+from recon.bench.stand_ins import fill_in
 from recon.networks import acceleration, recording
 from recon.networks.acceleration import FusedBlock
 from recon.networks.vggt import VGGT
@@ -37,7 +38,7 @@ def network() -> VGGT:
             aggregator=AlternatingAttention(depth=2, num_heads=2),
         )
     )
-    bench_network.fill_in(made)
+    fill_in(made)
     return made.eval().requires_grad_(False)
 
 
@@ -71,7 +72,7 @@ def beyond_float16(network: VGGT) -> VGGT:
 
 
 def distances(prediction, exact) -> dict[str, float]:
-    return bench_network.deviations(vggt_outputs(prediction), vggt_outputs(exact))
+    return deviations(vggt_outputs(prediction), vggt_outputs(exact))
 
 
 @pytest.mark.parametrize("bounded", [False, True])

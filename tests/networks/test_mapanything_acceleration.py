@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recon import bench_network
-from recon.bench_kinds import mapanything_outputs
+from recon.bench.kinds import mapanything_outputs
+from recon.bench.network import deviations
+from recon.bench.stand_ins import fill_in
 from recon.networks import acceleration, recording
 from recon.networks.acceleration import FusedBlock
 from recon.networks.layers import view_attention
@@ -40,7 +41,7 @@ def network(request) -> MapAnything:
             attention=AlternatingAttention(inner, 4, inner // 64, 2 * inner, newer, 1e-5 * newer, (1, 2), newer),
         )
     )
-    bench_network.fill_in(made)
+    fill_in(made)
     return made.eval().requires_grad_(False)
 
 
@@ -65,7 +66,7 @@ def accelerated(network, dtype=torch.float32, bounded=False, dense=torch.float32
 
 
 def distances(prediction, exact) -> dict[str, float]:
-    return bench_network.deviations(mapanything_outputs(prediction), mapanything_outputs(exact))
+    return deviations(mapanything_outputs(prediction), mapanything_outputs(exact))
 
 
 def run(network, images, known=None, chunk=8):
@@ -120,7 +121,7 @@ def test_the_bound_by_which_float16_holds_a_block_holds(network):
 def test_float16_holds_a_gated_block_of_the_published_size():
     published = Configuration().attention
     made = view_attention.block(published.width, published.heads, published.hidden, True, 1e-5).requires_grad_(False)
-    bench_network.fill_in(made)
+    fill_in(made)
     assert acceleration.fits_float16(made)
     made.mlp.w12.weight *= 5
     assert not acceleration.fits_float16(made)

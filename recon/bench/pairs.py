@@ -13,12 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recon import bench, checkpoint, hub
+from recon import checkpoint, hub
 from recon.alignment.global_alignment import align
 from recon.alignment.pair_graph import Pair, pairs_of
 from recon.alignment.pair_maps import PairMaps
 from recon.alignment.pair_store import PairStore
-from recon.bench_network import LONG, Measured, fill_in, measure, relative, stand_in_pictures, yardstick
+from recon.bench.network import LONG, Measured, measure, relative, yardstick
+from recon.bench.process import apart, enough_memory
+from recon.bench.stand_ins import stand_in_pictures, stood_in
+from recon.bench.table import device_in_words, of_networks
 from recon.errors import InputError
 from recon.models import card_of, device_of, memory
 from recon.models.dust3r_plan import CHUNKS
@@ -93,7 +96,7 @@ def measure_pairs(request: Request, counts: Sequence[int]) -> Generator[Result, 
             single picture, or more than memory suffices for.
     """
     for count in counts:
-        yield bench.apart(f"over {count} pictures", run, request, count)
+        yield apart(f"over {count} pictures", run, request, count)
 
 
 def run(request: Request, count: int) -> Result:
@@ -107,15 +110,11 @@ def run(request: Request, count: int) -> Result:
     device = device_of(request.device)
     pairs = pairs_of(request.graph, count)
     path = request.weights or hub.cached(card_of(request.model))
-    try:
+    with enough_memory(count):
         comparing, deviation = measure_comparing(request, path, pairs, count, device)
         memory.release(device)
         aligning = measure_aligning(request, pairs, count, device)
-    except Exception as error:
-        if not memory.is_refusal(error):
-            raise
-        raise InputError(f"There is not enough memory for {count} pictures; measure fewer or smaller ones.") from error
-    words = bench.device_in_words(request.device)
+    words = device_in_words(request.device)
     return Result(count, len(pairs), comparing, aligning, path is None, words, deviation)
 
 
@@ -148,14 +147,10 @@ def measure_aligning(request: Request, pairs: Sequence[Pair], count: int, device
 
 def load(model: str, path: Path | None, device: torch.device) -> Dust3r:
     """The network in float32 with the weights of a checkpoint, on the CPU; or with stand-ins, on ``device``."""
-    configuration, state = (MODELS[model], None) if path is None else read_checkpoint(path)
-    with torch.device("meta"):
-        network = Dust3r(configuration)
-    if path is None or state is None:
-        fill_in(network.to_empty(device=device))
-    else:
-        checkpoint.fill(network, state, path.name)
-    return network.eval().requires_grad_(False)
+    if path is None:
+        return stood_in(lambda: Dust3r(MODELS[model]), device)
+    configuration, state = read_checkpoint(path)
+    return checkpoint.built(lambda: Dust3r(configuration), state, path.name).eval().requires_grad_(False)
 
 
 def compare(network: Dust3r, pictures: Tensor, pairs: Sequence[Pair], chunk: int) -> PairStore:
@@ -217,7 +212,7 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
     """A Markdown table, one number of pictures a row, with what it is of around it."""
     outputs = [name for name in OUTPUTS if any(name in result.deviation for result in results)]
     names = ["photos", "pairs", "comparing", "aligning", "peak memory", "first calls", *outputs]
-    lines = [f"| {' | '.join(names)} |", "| " + " | ".join(["---:"] * len(names)) + " |"]
+    rows = []
     for result in results:
         cells = [
             str(result.frames),
@@ -228,7 +223,7 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
             f"{result.comparing.warm + result.aligning.warm:.2f} s",
             *(f"{result.deviation[name]:.1e}" if name in result.deviation else "" for name in outputs),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     about = (
         f"Pictures of {request.height} x {request.width} (height x width) on the device, pairs in both orders; medians "
         f"of {request.repeat} calls, of one where it takes longer than {LONG:.0f} s. The alignment is of pointmaps of "
@@ -236,7 +231,5 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
     )
     if outputs:
         about += " Right of the first calls: relative L2 distance of a pair from the same network in float32."
-    above = []
-    if any(result.stand_in for result in results):
-        above = ["Stand-in weights: time and memory are those of the published checkpoint.", ""]
-    return "\n".join([*above, *lines, "", about, f"{results[0].device}; {bench.machine()}."])
+    stand_in = any(result.stand_in for result in results)
+    return of_networks(names, rows, about, results[0].device, stand_in)

@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recon import bench, checkpoint, hub
-from recon.bench_network import LONG, Measured, Request, fill_in, measure, stand_in_pictures
-from recon.errors import InputError
+from recon import checkpoint, hub
+from recon.bench.network import LONG, Measured, Request, measure
+from recon.bench.process import apart, enough_memory
+from recon.bench.stand_ins import stand_in_pictures, stood_in
+from recon.bench.table import device_in_words, of_networks
 from recon.models import card_of, device_of, memory
 from recon.models.must3r_cameras import OwnCameras, SharedFocal
 from recon.models.must3r_collection import go_through
@@ -60,7 +62,7 @@ def measure_network(request: Request, counts: Sequence[int]) -> Generator[Result
             suffice for.
     """
     for count in counts:
-        yield bench.apart(f"over {count} pictures", run, request, count)
+        yield apart(f"over {count} pictures", run, request, count)
 
 
 def run(request: Request, count: int) -> Result:
@@ -71,30 +73,22 @@ def run(request: Request, count: int) -> Result:
     """
     device = device_of(request.device)
     path = request.weights or hub.cached(card_of(request.model))
-    try:
+    with enough_memory(count):
         network = accelerate(load(path, card_of(request.model).resolution, device), device)
         pictures = stand_in_pictures(count, request.height, request.width, device)[0]
         with torch.inference_mode():
             online = measure(lambda: look_online(network, pictures), request.repeat, device)
             memory.release(device)
             offline = measure(lambda: look_offline(network, pictures), request.repeat, device)
-    except Exception as error:
-        if not memory.is_refusal(error):
-            raise
-        raise InputError(f"There is not enough memory for {count} pictures; measure fewer or smaller ones.") from error
-    return Result(count, online, offline, path is None, bench.device_in_words(request.device))
+    return Result(count, online, offline, path is None, device_in_words(request.device))
 
 
 def load(path: Path | None, side: int, device: torch.device) -> Must3r:
     """The network in float32 with the weights of a checkpoint, on the CPU; or with stand-ins, on ``device``."""
-    configuration, state = (Configuration().at(side), {}) if path is None else read_checkpoint(path)
-    with torch.device("meta"):
-        network = Must3r(configuration)
     if path is None:
-        fill_in(network.to_empty(device=device))
-    else:
-        checkpoint.fill(network, state, path.name)
-    return network.eval().requires_grad_(False)
+        return stood_in(lambda: Must3r(Configuration().at(side)), device)
+    configuration, state = read_checkpoint(path)
+    return checkpoint.built(lambda: Must3r(configuration), state, path.name).eval().requires_grad_(False)
 
 
 def look_online(network: Must3r, pictures: Tensor) -> None:
@@ -139,12 +133,12 @@ class EveryThird(Overlap):
 def as_table(request: Request, results: Sequence[Result]) -> str:
     """A Markdown table, one number of pictures a row, with what it is of around it."""
     names = ["frames", "online", "peak memory", "offline", "peak memory"]
-    lines = [f"| {' | '.join(names)} |", "| " + " | ".join(["---:"] * len(names)) + " |"]
+    rows = []
     for result in results:
         cells = [str(result.frames)]
         for measured in (result.online, result.offline):
             cells += [f"{result.frames / measured.seconds:.2f} frames/s", f"{measured.memory / 1e9:.2f} GB"]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     calls = max(result.online.calls for result in results)
     about = (
         f"Pictures of {request.height} x {request.width} (height x width) on the device to pointmaps, focal lengths "
@@ -152,7 +146,5 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
         f"{KEYFRAMES} remembered, then all placed. Median of {calls} run{'s' if calls > 1 else ''}, of one where it "
         f"takes longer than {LONG:.0f} s."
     )
-    above = []
-    if any(result.stand_in for result in results):
-        above = ["Stand-in weights: time and memory are those of the published checkpoint.", ""]
-    return "\n".join([*above, *lines, "", about, f"{results[0].device}; {bench.machine()}."])
+    stand_in = any(result.stand_in for result in results)
+    return of_networks(names, rows, about, results[0].device, stand_in)

@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recon import CARDS, bench_network, cli
-from recon.bench_kinds import KINDS, vggt_outputs
-from recon.bench_network import Measured, Request, Result
+from recon import CARDS, cli
+from recon.bench import network as network_bench
+from recon.bench.kinds import KINDS, vggt_outputs
+from recon.bench.network import Measured, Request, Result
+from recon.bench.stand_ins import fill_in, stand_in_pictures
 from recon.networks.vggt import VGGT
 from recon.networks.vggt_acceleration import Accelerated
 from tests.networks import small_mapanything
@@ -33,7 +35,7 @@ def checkpoint(tmp_path):
 def network():
     torch.set_num_threads(1)
     network = VGGT(configuration())
-    bench_network.fill_in(network)
+    fill_in(network)
     return network.eval()
 
 
@@ -86,7 +88,7 @@ def test_what_was_measured_before_memory_is_refused_is_printed(checkpoint, capsy
 def test_the_table_of_a_gpu_has_deviations_and_tells_of_stand_ins():
     small = Result(1, Measured(0.0123, 3_210_000_000, 1.5, 5), True, "Abacus", {"depth": 0.00123})
     large = Result(200, Measured(7.5, 13_500_000_000, 14.0, 5), True, "Abacus")
-    table = bench_network.as_table(Request("vggt", 336, 518), [small, large])
+    table = network_bench.as_table(Request("vggt", 336, 518), [small, large])
     assert table.startswith("Stand-in weights: time and memory are those of the published checkpoint.\n")
     assert rows(table)[2:] == [
         ["1", "12.3 ms", "3.21 GB", "1.50 s", "1.2e-03"],
@@ -102,39 +104,39 @@ def test_a_function_is_warm_before_it_is_timed():
         calls.append(0)
         time.sleep(0.2 if len(calls) <= 2 else 0.01)
 
-    measured = bench_network.measure(function, 3, CPU)
+    measured = network_bench.measure(function, 3, CPU)
     assert (len(calls), measured.calls) == (5, 3)
     assert measured.warm == pytest.approx(0.4, abs=0.1)
     assert 0.01 <= measured.seconds < 0.1
 
 
 def test_a_function_that_takes_long_is_called_once(monkeypatch):
-    monkeypatch.setattr(bench_network, "LONG", 0.05)
+    monkeypatch.setattr(network_bench, "LONG", 0.05)
     calls = []
 
     def function():
         calls.append(0)
         time.sleep(0.06)
 
-    measured = bench_network.measure(function, 5, CPU)
+    measured = network_bench.measure(function, 5, CPU)
     assert (len(calls), measured.calls) == (1, 1)
     assert measured.seconds == measured.warm >= 0.06
 
 
 def test_deviation_from_float32(network):
-    pictures = bench_network.stand_in_pictures(2, 28, 42, CPU)
-    exact = bench_network.yardstick(lambda: vggt_outputs(network(pictures, chunk=1)))
+    pictures = stand_in_pictures(2, 28, 42, CPU)
+    exact = network_bench.yardstick(lambda: vggt_outputs(network(pictures, chunk=1)))
     assert list(exact) == OUTPUTS
     with torch.inference_mode():
-        same = bench_network.deviations(vggt_outputs(network(pictures, chunk=2)), exact)
+        same = network_bench.deviations(vggt_outputs(network(pictures, chunk=2)), exact)
         coarse = Accelerated(copy.deepcopy(network), torch.bfloat16)(pictures)
-        found = bench_network.deviations(vggt_outputs(coarse), exact)
+        found = network_bench.deviations(vggt_outputs(coarse), exact)
     assert max(same.values()) < 1e-6
     assert all(1e-5 < value < 0.1 for value in found.values())
 
 
 def test_stand_ins_keep_what_flows_through_a_network_in_range(network):
-    pictures = bench_network.stand_in_pictures(3, 28, 42, CPU)
+    pictures = stand_in_pictures(3, 28, 42, CPU)
     assert pictures.shape == (1, 3, 3, 28, 42)
     assert 0 <= pictures.min() < 0.2 < 0.8 < pictures.max() <= 1
     assert not torch.equal(pictures[0, 0], pictures[0, 1])
@@ -148,9 +150,9 @@ def test_stand_ins_keep_what_flows_through_a_network_in_range(network):
 def test_stand_ins_keep_what_flows_through_mapanything_in_range(version):
     kind = KINDS["mapanything"]
     network = kind.network(small_mapanything.configuration(version)).eval()
-    bench_network.fill_in(network)
+    fill_in(network)
     with torch.inference_mode():
-        assert_in_range(kind.outputs(network(bench_network.stand_in_pictures(3, 28, 42, CPU))))
+        assert_in_range(kind.outputs(network(stand_in_pictures(3, 28, 42, CPU))))
 
 
 def assert_in_range(outputs):
@@ -175,8 +177,8 @@ def test_any_network_of_the_table_is_measured(tmp_path, capsys):
 
 def test_stand_ins_are_the_same_each_time_and_others_for_each_seed(network):
     again, other = VGGT(configuration()), VGGT(configuration())
-    bench_network.fill_in(again)
-    bench_network.fill_in(other, seed=1)
+    fill_in(again)
+    fill_in(other, seed=1)
     for (name, weight), same, different in zip(
         network.state_dict().items(), again.state_dict().values(), other.state_dict().values(), strict=True
     ):
@@ -186,7 +188,7 @@ def test_stand_ins_are_the_same_each_time_and_others_for_each_seed(network):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_close_to_float32_and_counts_weights_as_memory(checkpoint):
-    result = bench_network.run(Request("vggt", 56, 70, "cuda", Path(checkpoint), 2), 2)
+    result = network_bench.run(Request("vggt", 56, 70, "cuda", Path(checkpoint), 2), 2)
     assert list(result.deviation) == OUTPUTS
     assert all(0 < value < 0.1 for value in result.deviation.values())
     assert 0 < result.measured.memory < 1_000_000_000

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from recon import CARDS, bench_network, bench_pairs, cli, geometry
+from recon import CARDS, cli, geometry
 from recon.alignment.global_alignment import align
 from recon.alignment.pair_graph import pairs_of
 from recon.alignment.pair_store import PairStore
-from recon.bench_network import Measured
-from recon.bench_pairs import FOCAL, MODELS, OUTPUTS, Request, Result, known_pairs
+from recon.bench.network import Measured
+from recon.bench.pairs import FOCAL, MODELS, OUTPUTS, Request, Result, as_table, first_pair, known_pairs
+from recon.bench.stand_ins import fill_in, stand_in_pictures
 from recon.networks.dust3r import Dust3r
+from tests.bench.test_network import assert_in_range, rows
 from tests.models.test_dust3r import write
 from tests.networks.small_dust3r import configuration
-from tests.test_bench_network import assert_in_range, rows
 
 CPU = torch.device("cpu")
 
@@ -68,9 +69,9 @@ def test_the_scene_that_is_aligned_is_one():
 @pytest.mark.parametrize("head", ["dpt", "linear"])
 def test_stand_ins_keep_what_flows_through_the_network_in_range(head):
     network = Dust3r(configuration(head)).eval()
-    bench_network.fill_in(network)
+    fill_in(network)
     with torch.inference_mode():
-        found = bench_pairs.first_pair(network, bench_network.stand_in_pictures(2, 48, 80, CPU)[0])
+        found = first_pair(network, stand_in_pictures(2, 48, 80, CPU)[0])
     assert_in_range(found)
 
 
@@ -85,7 +86,7 @@ def test_stand_ins_have_the_size_of_the_published_network(name):
 def test_the_table_of_a_gpu_has_deviations_and_tells_of_stand_ins():
     comparing, aligning = Measured(0.3, 5_000_000_000, 1.5, 5), Measured(0.25, 1_000_000_000, 0.5, 5)
     result = Result(10, 90, comparing, aligning, True, "Abacus", {OUTPUTS[0]: 0.00123})
-    table = bench_pairs.as_table(Request("dust3r", 384, 512), [result])
+    table = as_table(Request("dust3r", 384, 512), [result])
     assert table.startswith("Stand-in weights")
     assert rows(table)[2:] == [["10", "90", "0.300 s", "0.250 s", "5.00 GB", "2.00 s", "1.2e-03"]]
     assert "Abacus" in table.splitlines()[-1]

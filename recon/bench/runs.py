@@ -1,34 +1,25 @@
-"""How long a model takes by stage, and how much memory: each number of photos in a process of its own, so that its peak
-is its own.
-"""
+"""How long a model takes by stage, and how much memory: each number of photos in a process of its own."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import platform
-import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-import torch
 
 from recon import models, photo
 from recon.assets import ASSETS
+from recon.bench.process import apart, peak_memory
+from recon.bench.table import device_in_words, machine, markdown
 from recon.errors import InputError
 from recon.media import natural_key, read
 from recon.models import Options
-
-Done = TypeVar("Done")
 
 EXAMPLES = ASSETS / "examples"
 _PIXELS = 12_000_000
@@ -183,95 +174,16 @@ def _run(model: models.Model, options: Options, photos: Sequence[Path]) -> _Run:
     return _Run(stages, first_points, time.perf_counter() - start)
 
 
-def peak_memory() -> int:
-    """The largest resident set this process has had, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count what the parent held when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def apart(what: str, work: Callable[..., Done], *arguments: Any) -> Done:
-    """Do ``work`` in a process of its own, whose memory is its own.
-
-    Args:
-        what: the run that this is, for a complaint.
-        work: a function of a module; it and its arguments and value go from process to process.
-        arguments: of ``work``.
-
-    Raises:
-        InputError: that ``work`` raised, or the process ended without an answer.
-    """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, work, arguments), daemon=True)
-    # Ctrl-C reaches both processes. The child inherits to ignore it; the parent ends the child.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process.start()
-    signal.signal(signal.SIGINT, handler)
-    sender.close()
-    try:
-        answer = receiver.recv()
-        process.join()
-    except EOFError as error:
-        process.join()
-        raise InputError(f"The run {what} ended early (exit code {process.exitcode}).") from error
-    finally:
-        process.kill()
-        process.join()
-    if isinstance(answer, InputError):
-        raise answer
-    return answer
-
-
-def _answer(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    try:
-        sender.send(work(*arguments))
-    except InputError as error:
-        sender.send(error)
-
-
 # --- the table -----------------------------------------------------------------------------------------------------
 
 
 def as_table(results: Sequence[Result]) -> str:
     """A Markdown table, one number of photos a row, with the machine named below it."""
     stages = list(dict.fromkeys(name for result in results for name in result.stages))
-    lines = [
-        "| " + " | ".join(["photos", *stages, "first points", "whole scene", "peak memory"]) + " |",
-        "| " + " | ".join(["---:"] * (len(stages) + 4)) + " |",
-    ]
+    rows = []
     for result in results:
         seconds = [*(result.stages.get(name, 0.0) for name in stages), result.first_points, result.whole]
-        cells = [str(result.frames), *(f"{value:.2f} s" for value in seconds), f"{result.memory / 1e9:.2f} GB"]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append([str(result.frames), *(f"{value:.2f} s" for value in seconds), f"{result.memory / 1e9:.2f} GB"])
+    table = markdown(["photos", *stages, "first points", "whole scene", "peak memory"], rows)
     load = statistics.median(result.load for result in results)
-    return "\n".join(
-        [*lines, "", f"{results[0].device}; {machine()}. Loading the model takes {load:.1f} s more, once."]
-    )
-
-
-def machine() -> str:
-    """Processor, cores, memory and versions, in words."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores, Python {platform.python_version()}, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.is_file():
-        for line in description.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def device_in_words(device: str | None) -> str:
-    """Of a torch device, or None for the one that is taken by itself."""
-    if device == "cpu" or not torch.cuda.is_available():
-        return "CPU"
-    return torch.cuda.get_device_name(device)
+    return f"{table}\n\n{results[0].device}; {machine()}. Loading the model takes {load:.1f} s more, once."

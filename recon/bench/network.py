@@ -1,38 +1,30 @@
 """How long a network alone takes, how much memory, and how far from float32 it is: pictures on the device to all maps.
 
-Weights that nobody has at hand can be stood in for: neither time nor memory depends on what they are.
+Weights that nobody has at hand are stood in for (see `recon.bench.stand_ins`).
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
-import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from recon import bench, checkpoint, hub
-from recon.bench_kinds import KINDS, Kind
+from recon import checkpoint, hub
+from recon.bench.kinds import KINDS, Kind
+from recon.bench.process import apart, enough_memory, peak_memory
+from recon.bench.stand_ins import stand_in_pictures, stood_in
+from recon.bench.table import device_in_words, of_networks
 from recon.errors import InputError
 from recon.models import card_of, device_of, memory
 from recon.models.planning import CHUNKS
 
 YARDSTICK = 20  # frames up to which float32 is run too
 WARMING = 2  # calls before those timed: the first compiles kernels, the second records the launches of short runs
-EXPONENTS = (
-    "output_conv2.2.weight",
-    "dense_head.1.conv2.2.weight",
-    "scale_head.output_proj.weight",
-    "dpt.head.4.weight",
-    "downstream_head1.proj.weight",
-    "downstream_head2.proj.weight",
-)
 LONG = 20.0  # seconds of a call after which no further one is made: what is done once fades beside it
 
 
@@ -104,7 +96,7 @@ def measure_network(request: Request, counts: Sequence[int]) -> Generator[Result
     if request.model not in KINDS:
         raise InputError(f"The network of '{request.model}' is not measured alone; leave --size out.")
     for count in counts:
-        yield bench.apart(f"over {count} pictures", run, request, count)
+        yield apart(f"over {count} pictures", run, request, count)
 
 
 def run(request: Request, count: int) -> Result:
@@ -116,7 +108,7 @@ def run(request: Request, count: int) -> Result:
     device = device_of(request.device)
     kind, path = KINDS[request.model], request.weights or hub.cached(card_of(request.model))
     chunk = CHUNKS.get(device.type, CHUNKS["cpu"])[0]
-    try:
+    with enough_memory(count):
         pictures = stand_in_pictures(count, request.height, request.width, device)
         network = load(kind, path, device)
 
@@ -132,24 +124,16 @@ def run(request: Request, count: int) -> Result:
         with torch.inference_mode():
             measured = measure(look, request.repeat, device)
             deviation = deviations(look(), exact) if exact else {}
-    except Exception as error:
-        if not memory.is_refusal(error):
-            raise
-        raise InputError(f"There is not enough memory for {count} pictures; measure fewer or smaller ones.") from error
-    return Result(count, measured, path is None, bench.device_in_words(request.device), deviation)
+    return Result(count, measured, path is None, device_in_words(request.device), deviation)
 
 
 def load(kind: Kind, path: Path | None, device: torch.device) -> nn.Module:
     """The network in float32 with the weights of a checkpoint, on the CPU; or with stand-ins, on ``device``."""
-    state = {} if path is None else kind.own_names(checkpoint.read_state(path))
-    configuration = kind.published if path is None else kind.read(checkpoint.read_json_beside(path), state)
-    with torch.device("meta"):
-        network = kind.network(configuration)
     if path is None:
-        fill_in(network.to_empty(device=device))
-    else:
-        checkpoint.fill(network, state, path.name)
-    return network.eval().requires_grad_(False)
+        return stood_in(lambda: kind.network(kind.published), device)
+    state = kind.own_names(checkpoint.read_state(path))
+    configuration = kind.read(checkpoint.read_json_beside(path), state)
+    return checkpoint.built(lambda: kind.network(configuration), state, path.name).eval().requires_grad_(False)
 
 
 def measure(function: Callable[[], object], repeat: int, device: torch.device) -> Measured:
@@ -172,7 +156,7 @@ def measure(function: Callable[[], object], repeat: int, device: torch.device) -
     while len(warming) < WARMING and sum(warming) < LONG:
         warming.append(call())
     timed = [call() for _ in range(repeat)] if sum(warming) < LONG else warming[-1:]
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else bench.peak_memory()
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     return Measured(statistics.median(timed), peak, sum(warming), len(timed))
 
 
@@ -204,72 +188,6 @@ def relative(value: Tensor, exact: Tensor) -> float:
     return ((value.double() - exact.double()).norm() / exact.double().norm()).item()
 
 
-# --- stand-ins -------------------------------------------------------------------------------------------------------
-
-
-def stand_in_pictures(count: int, height: int, width: int, device: torch.device) -> Tensor:
-    """``[1,count,3,height,width]`` in 0..1: blots with grain, others in each picture."""
-    random = torch.Generator(device).manual_seed(count)
-    pictures = torch.empty(count, 3, height, width, device=device)
-    for picture in pictures.split(16):
-        blots = torch.rand(len(picture), 3, 12, 18, generator=random, device=device)
-        grain = torch.randn(picture.shape, generator=random, device=device)
-        smooth = functional.interpolate(blots, size=(height, width), mode="bicubic")
-        picture.copy_((smooth + 0.05 * grain).clamp_(0, 1))
-    return pictures[None]
-
-
-def fill_in(network: nn.Module, seed: int = 0) -> None:
-    """Give a network weights that keep what flows through it in range: normal numbers, drawn where the weights are.
-
-    Those of a key are the same whenever they are drawn on the same kind of device.
-    """
-    with torch.no_grad():
-        for name, weight in network.state_dict().items():
-            mean, deviation = moments(name, tuple(weight.shape))
-            random = torch.Generator(weight.device).manual_seed(zlib.crc32(name.encode()) + seed)
-            weight.normal_(mean, deviation, generator=random)
-
-
-def moments(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Mean and standard deviation of the weights of a key, by what they are for."""
-    last = name.rpartition(".")[2]
-    if not last.endswith("weight"):
-        if name.endswith("pose_branch.fc2.bias"):
-            return 0.25, 0.05  # four iterations add up to fields of view of about 1 radian
-        if name.endswith("flow_head.bias"):
-            return 0.0, 0.005
-        if name.endswith("pose_head.fc_rot.bias"):
-            return 0.5, 0.05  # of a quaternion
-        if last == "gamma":
-            return 0.5, 0.1
-        return 0.0, 0.5 if len(shape) > 1 else 0.05  # learned tokens and positions; biases
-    if len(shape) == 1:
-        return 1.0, 0.1  # of a norm
-    inputs = shape[0] if is_transposed(name) else math.prod(shape[1:])
-    return 0.0, gain(name) / math.sqrt(inputs)
-
-
-def is_transposed(name: str) -> bool:
-    """Whether a key is of a transposed convolution, each of whose outputs has one input pixel."""
-    heads, places = ("resize_layers.{}.", "input_process.{}.0.1.", "act_postprocess.{}.1."), (0, 1)
-    return any(head.format(place) in name for head in heads for place in places)
-
-
-def gain(name: str) -> float:
-    """What a matrix or convolution makes of unit deviation."""
-    if name.endswith("flow_head.weight"):
-        return 0.02  # points stay about where they are: the tracker turns pixels into phases
-    if name.endswith(EXPONENTS):
-        return 0.2  # exponentials of it are taken
-    if name.endswith(("pose_branch.fc2.weight", "pose_head.fc_rot.weight")):
-        return 0.25
-    if is_transposed(name):
-        return 1.2
-    dense = ("projects.", "resize_layers.", "scratch.", "input_process.", "act_postprocess.")
-    return 1.1 if any(part in name for part in dense) else 0.8
-
-
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +195,7 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
     """A Markdown table, one number of pictures a row, with what it is of around it."""
     outputs = list(dict.fromkeys(name for result in results for name in result.deviation))
     names = ["frames", "time", "peak memory", "first calls", *outputs]
-    lines = [f"| {' | '.join(names)} |", "| " + " | ".join(["---:"] * len(names)) + " |"]
+    rows = []
     for result in results:
         measured = result.measured
         cells = [
@@ -287,7 +205,7 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
             f"{measured.warm:.2f} s",
             *(f"{result.deviation[name]:.1e}" if name in result.deviation else "" for name in outputs),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     calls = max(result.measured.calls for result in results)
     about = (
         f"Pictures of {request.height} x {request.width} (height x width) on the device to cameras, depth, points and "
@@ -295,7 +213,5 @@ def as_table(request: Request, results: Sequence[Result]) -> str:
     )
     if outputs:
         about += " Right of the first calls: relative L2 distance from the same network in float32."
-    above = []
-    if any(result.stand_in for result in results):
-        above = ["Stand-in weights: time and memory are those of the published checkpoint.", ""]
-    return "\n".join([*above, *lines, "", about, f"{results[0].device}; {bench.machine()}."])
+    stand_in = any(result.stand_in for result in results)
+    return of_networks(names, rows, about, results[0].device, stand_in)

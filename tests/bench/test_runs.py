@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recon import bench, cli
+from recon import cli
+from recon.bench.process import peak_memory
+from recon.bench.runs import enlarged, largest_set, photos_in
 from recon.media import read
 from tests.helpers import synthetic_scene
 
@@ -42,13 +44,13 @@ def test_photos_of_one_place_are_taken(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    chosen = bench.largest_set(bench.photos_in(tmp_path))
+    chosen = largest_set(photos_in(tmp_path))
     assert [path.relative_to(tmp_path).as_posix() for path in chosen] == ["room/2.jpg", "room/3.png", "room/10.jpg"]
 
 
 def test_enlarged_photos_are_different_and_as_heavy_as_those_of_a_camera(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp("enlarged")
-    paths = bench.enlarged(bench.photos_in(folder), 3, target)
+    paths = enlarged(photos_in(folder), 3, target)
     media = read(paths, maximum_side=400)
     assert media.notes == []  # nothing is the same as another, nothing left out
     for path, view in zip(paths, media.views, strict=True):
@@ -57,7 +59,7 @@ def test_enlarged_photos_are_different_and_as_heavy_as_those_of_a_camera(folder,
 
 
 def test_peak_memory_remembers_what_was_given_back():
-    before = bench.peak_memory()
+    before = peak_memory()
     block = np.ones(before + 50_000_000, np.uint8)  # larger than all that is resident now
     del block
-    assert bench.peak_memory() >= before + 50_000_000
+    assert peak_memory() >= before + 50_000_000

@@ -1,0 +1,1 @@
+"""How long runs and networks take, and how much memory."""
