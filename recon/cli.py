@@ -19,16 +19,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import recon
 from recon import live, video
-from recon.alignment.pair_graph import GRAPHS
+from recon.arguments import add_model_arguments, options_of, positive
+from recon.bench.commands import add_bench
 from recon.errors import InputError
 from recon.evaluation import report
 from recon.evaluation.scenes import find_scenes, load_scene
@@ -37,8 +36,7 @@ from recon.filters import Filters, Moving
 from recon.known import attach
 from recon.masks import apply, read_masks
 from recon.media import Media, read
-from recon.models import CARDS, Card, Model, Options, Update, card_of
-from recon.models.base import USES
+from recon.models import CARDS, Card, Model, Update, card_of
 from recon.progress import ProgressBar, duration
 from recon.training.commands import add_finetune, add_train
 
@@ -94,7 +92,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parallax {version('parallax-3d')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the log, and the trace of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_models, _add_download, _add_evaluate, _add_bench, add_train, add_finetune):
+    for add in (_add_run, _add_models, _add_download, _add_evaluate, add_bench, add_train, add_finetune):
         add(commands)
     if not arguments or arguments[0] not in commands.choices:  # importing what others add takes time
         for entry in entry_points(group="parallax.commands"):
@@ -116,7 +114,7 @@ def _add_run(commands: Any) -> None:
         "-o", "--output", action="append", required=True, metavar="FILE",
         help=f"where to write: {', '.join(WRITERS)}, or a folder/ that keeps the whole scene; may be given again",
     )  # fmt: skip
-    command.add_argument("--max-frames", type=_positive, metavar="N", help="use at most N photos or video frames")
+    command.add_argument("--max-frames", type=positive, metavar="N", help="use at most N photos or video frames")
     command.add_argument(
         "--fps", type=float, metavar="F", help="take F frames a second of a video (default: 2, but 8 to 32 in all)"
     )
@@ -133,7 +131,7 @@ def _add_run(commands: Any) -> None:
         "--metric", action=argparse.BooleanOptionalAction,
         help="known poses and depth are in metres, or not (default: as their kind says)",
     )  # fmt: skip
-    _add_model_arguments(command)
+    add_model_arguments(command)
     command.add_argument(
         "--confidence", type=float, default=20, metavar="PERCENT",
         help="leave this share of the pixels out, the least confident ones (default: 20)",
@@ -179,141 +177,11 @@ def _add_evaluate(commands: Any) -> None:
         description="Run a model on the pictures of scenes with known cameras or depth, and compare.",
     )
     command.add_argument("scenes", nargs="+", type=Path, metavar="SCENE", help="a scene's folder, or a folder of such")
-    command.add_argument("--frames", type=_positive, default=8, metavar="N", help="how many pictures (default: 8)")
+    command.add_argument("--frames", type=positive, default=8, metavar="N", help="how many pictures (default: 8)")
     command.add_argument("--first", action="store_true", help="take the first N, not N spread evenly")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
-    _add_model_arguments(command)
+    add_model_arguments(command)
     command.set_defaults(run=_evaluate)
-
-
-def _add_bench(commands: Any) -> None:
-    command = commands.add_parser(
-        "bench",
-        help="measure seconds by stage and peak memory",
-        description="Measure seconds by stage and peak memory of whole runs, or, with --size, the network alone; print "
-        "a Markdown table.",
-    )
-    command.add_argument(
-        "photos", nargs="?", type=Path, metavar="FOLDER",
-        help="photos to measure with, as they are (default: an example's, enlarged to 12 megapixels)",
-    )  # fmt: skip
-    command.add_argument(
-        "--frames", type=_counts, default=[1, 2, 4, 8, 16], metavar="N,N,...", help="numbers of photos (1,2,4,8,16)"
-    )
-    command.add_argument("--repeat", type=_positive, default=5, metavar="N", help="take the median of N runs (5)")
-    command.add_argument(
-        "--size", type=_size, metavar="HEIGHTxWIDTH",
-        help="measure the network alone, from pictures of this size on the device to all maps, and its distance from "
-        "float32 (vggt, mapanything, dust3r), or its frames a second (must3r); stand-in weights where none are at hand",
-    )  # fmt: skip
-    _add_model_arguments(command)
-    command.set_defaults(run=_bench)
-
-
-def _add_model_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="embedded", metavar="NAME", help="a name of `parallax models` (embedded)")
-    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
-    command.add_argument("--weights", type=Path, metavar="FILE", help="a checkpoint to use in place of the model's own")
-    command.add_argument(
-        "--verify", action=argparse.BooleanOptionalAction,
-        help="check the cameras by matches and bundle adjustment, or not (default: as the model's card says)",
-    )  # fmt: skip
-    command.add_argument(
-        "--dense", action=argparse.BooleanOptionalAction,
-        help="refine depth by the other views where cameras are verified, or not (default: as the model's card says)",
-    )  # fmt: skip
-    command.add_argument(
-        "--points", choices=["depth", "head"], default="depth",
-        help="take points from depth and cameras, or from the network's own pointmap, where it has one (depth)",
-    )  # fmt: skip
-    command.add_argument(
-        "--fit", choices=["crop", "pad"], default="crop",
-        help="bring tall photos to the network's size by cropping or by padding, where that is asked (crop)",
-    )  # fmt: skip
-    command.add_argument(
-        "--refine", action="store_true", help="adjust the cameras by bundle adjustment over the network's tracks"
-    )
-    phrases = "; ".join(f"{name}, {phrase}" for name, phrase in GRAPHS.items())
-    command.add_argument(
-        "--graph", default="auto", metavar="NAME",
-        help=f"which photos a network of pairs is given together (auto): {phrases}; or with a number, as swin-5, "
-        "swin-5-noncyclic, oneref-2",
-    )  # fmt: skip
-    command.add_argument(
-        "--shared-focal", action=argparse.BooleanOptionalAction,
-        help="all photos were taken with one lens at one zoom, or not (default: only where they are one video's)",
-    )  # fmt: skip
-    command.add_argument(
-        "--use", type=_kinds, default=USES, metavar="KIND,KIND,...",
-        help=f"what the network is told of that which is known of the photos: among {', '.join(USES)}, or none (all)",
-    )  # fmt: skip
-    command.add_argument(
-        "--align", action=argparse.BooleanOptionalAction, default=True,
-        help="move the scene to where it meets the poses that are known (default)",
-    )  # fmt: skip
-    command.add_argument(
-        "--mask", action=argparse.BooleanOptionalAction, default=True,
-        help="leave out what the network calls ambiguous, and torn edges (default)",
-    )  # fmt: skip
-    command.add_argument(
-        "--agreement", action="store_true", help="judge confidence by how many other photos see the same surface"
-    )
-    command.add_argument(
-        "--order", choices=["auto", "photos", "video"], default="auto",
-        help="for a network with a memory: photos in any order, or the frames of a video in theirs; a video alone is "
-        "then read while it is reconstructed, all of it or --fps frames a second (auto)",
-    )  # fmt: skip
-    command.add_argument(
-        "--keyframes", type=_positive, metavar="N", help="its memory holds at most N views (default: what fits, or 50)"
-    )
-    command.add_argument(
-        "--forget", choices=["oldest", "crowded"], default="oldest",
-        help="of a video's keyframes, which leaves for a new one: the oldest, or one that is near another (oldest)",
-    )  # fmt: skip
-    command.add_argument(
-        "--window", type=int, default=0, metavar="N", help="of a video, remember the last N frames too (0)"
-    )
-    command.add_argument(
-        "--rounds", type=int, default=0, metavar="N", help="go through the views N times more, which closes loops (0)"
-    )
-    command.add_argument(
-        "--rerender", action="store_true", help="place all frames of a video anew at the end, by the whole memory"
-    )
-
-
-def _options(arguments: argparse.Namespace, maximum_views: int | None = None) -> Options:
-    options = Options(
-        maximum_views, arguments.verify, arguments.dense, arguments.points, arguments.fit, arguments.refine,
-        arguments.graph, arguments.shared_focal, arguments.use, arguments.align, arguments.mask,
-        arguments.agreement,
-        arguments.order, arguments.keyframes, arguments.forget, arguments.window, arguments.rounds, arguments.rerender,
-    )  # fmt: skip
-    card, plain = card_of(arguments.model), Options()
-    own = ("points", "fit", "refine", "graph", "shared_focal", "use", "align", "mask", "agreement")
-    for name in (*own, "order", "keyframes", "forget", "window", "rounds", "rerender"):
-        if getattr(options, name) != getattr(plain, name) and name not in card.choices:
-            flag = name.replace("_", "-")
-            raise InputError(f"{card.title} knows no --{flag}: leave it out, or choose another model.")
-    return options
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
-    return int(text)
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    return () if text == "none" else tuple(part.strip() for part in text.split(","))
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    return _positive(height), _positive(width)
-
-
-def _counts(text: str) -> list[int]:
-    return [_positive(part.strip()) for part in text.split(",")]
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -328,7 +196,7 @@ def _run(arguments: argparse.Namespace) -> int:
         white=arguments.white,
         moving=arguments.moving,
     )
-    options = _options(arguments, arguments.max_frames)
+    options = options_of(arguments, arguments.max_frames)
     for output in arguments.output:
         check_output(output)
     start = time.monotonic()
@@ -506,7 +374,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     names = [scene.name for scene in scenes]
     if len(set(names)) < len(names):
         raise InputError("Two of these scenes have the same name: evaluate them apart.")
-    options = _options(arguments)
+    options = options_of(arguments)
     model = _load(arguments)
     results = {}
     for index, scene in enumerate(scenes, 1):
@@ -515,58 +383,4 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             chosen = scene.choose(arguments.frames, arguments.first)
             results[scene.name] = report.evaluate(scene, model, chosen, options, _show_on(bar))
     print(json.dumps(report.as_json(results), indent=2) if arguments.json else report.as_table(results))
-    return 0
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    if arguments.size is not None:
-        return _bench_network(arguments)
-    from recon.bench import runs  # brings torch, which most commands need later or not at all
-
-    request = runs.Request(arguments.model, arguments.device, arguments.weights, _options(arguments), arguments.repeat)
-    progress = runs.bench(request, arguments.frames, arguments.photos)
-    return _measured(progress, arguments.frames, "photos", runs.as_table)
-
-
-def _bench_network(arguments: argparse.Namespace) -> int:
-    from recon.bench import memory, network
-
-    if arguments.photos is not None:
-        raise InputError("--size measures the network on pictures of its own: leave the folder out.")
-    if "graph" in card_of(arguments.model).choices:
-        return _bench_pairs(arguments)
-    height, width = arguments.size
-    request = network.Request(arguments.model, height, width, arguments.device, arguments.weights, arguments.repeat)
-    kind: Any = memory if arguments.model in memory.MODELS else network
-    progress = kind.measure_network(request, arguments.frames)
-    return _measured(progress, arguments.frames, "pictures", partial(kind.as_table, request))
-
-
-def _bench_pairs(arguments: argparse.Namespace) -> int:
-    from recon.bench import pairs
-
-    if arguments.model not in pairs.MODELS:
-        raise InputError(f"The network of '{arguments.model}' is not measured alone; leave --size out.")
-    height, width = arguments.size
-    graph = "complete" if arguments.graph == "auto" else arguments.graph
-    request = pairs.Request(
-        arguments.model, height, width, graph, arguments.device, arguments.weights, arguments.repeat
-    )
-    progress = pairs.measure_pairs(request, arguments.frames)
-    return _measured(progress, arguments.frames, "pictures", partial(pairs.as_table, request))
-
-
-def _measured(
-    progress: Generator[Any, None, None], counts: Sequence[int], what: str, as_table: Callable[[Sequence[Any]], str]
-) -> int:
-    """Print what is measured, and what was until then if something ends it early."""
-    results: list[Any] = []
-    try:
-        with ProgressBar(sys.stderr) as bar, closing(progress):
-            for index, count in enumerate(counts):
-                bar.show(f"Measuring with {count} of {max(counts)} {what}", index / len(counts))
-                results.append(next(progress))
-    finally:
-        if results:
-            print(as_table(results))
     return 0
