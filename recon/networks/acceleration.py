@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -146,6 +146,23 @@ class FusedBlock(Block):
 def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:
     """Sequences ``[B, N, ...]`` a few at a time, or a part of a single one: at most `ROWS` tokens where that can be."""
     return tokens.split(ROWS, 1) if len(tokens) == 1 else tokens.split(max(1, ROWS // tokens.shape[1]))
+
+
+def take_over(accelerated: nn.Module, network: nn.Module) -> None:
+    """Begin a module that has the parts of ``network``, and its public attributes, under the same names."""
+    nn.Module.__init__(accelerated)
+    plain = {name: value for name, value in vars(network).items() if not name.startswith("_")}
+    parts = dict(network.named_children()), dict(network.named_parameters(recurse=False))
+    for name, part in (plain | parts[0] | parts[1]).items():
+        setattr(accelerated, name, part)
+
+
+def fuse(blocks: nn.Module, dtype: torch.dtype, bounded: bool = False, checked: Sequence[int] = ()) -> None:
+    """Put a `FusedBlock` in the place of each block of a list; those whose numbers are ``checked`` are so."""
+    assert isinstance(blocks, nn.ModuleList)
+    for number, block in enumerate(blocks):
+        assert isinstance(block, Block)
+        blocks[number] = FusedBlock(block, dtype, bounded, number in checked)
 
 
 def link(blocks: Iterable[nn.Module]) -> None:

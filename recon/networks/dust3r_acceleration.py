@@ -14,8 +14,8 @@ from torch.nn.attention import sdpa_kernel
 
 from recon.networks.acceleration import (
     ATTENTION,
-    FusedBlock,
     all_fit,
+    fuse,
     half_precision,
     in_range,
     lighten,
@@ -24,6 +24,7 @@ from recon.networks.acceleration import (
     paced,
     reach,
     reach_then,
+    take_over,
 )
 from recon.networks.dust3r import DptHead, Dust3r, Pointmaps, Views
 from recon.networks.layers import fused
@@ -52,13 +53,8 @@ class Accelerated(Dust3r):
     """
 
     def __init__(self, network: Dust3r, dtype: torch.dtype, dense: torch.dtype = torch.float16) -> None:
-        nn.Module.__init__(self)
-        self.configuration = network.configuration
-        self.patch, self.base, self.head_widths = network.patch, network.base, network.head_widths
-        for name, part in [*network.named_children(), *network.named_parameters(recurse=False)]:
-            setattr(self, name, part)
-        for index, block in enumerate(self.enc_blocks):
-            self.enc_blocks[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
+        take_over(self, network)
+        fuse(self.enc_blocks, dtype)
         link(self.enc_blocks)
         for blocks in (self.dec_blocks, self.dec_blocks2):
             for index, block in enumerate(blocks):
@@ -116,13 +112,22 @@ class FusedDecoderBlock(DecoderBlock):
         self, tokens: Tensor, others: Tensor, rotary: Rotary | None = None, others_rotary: Rotary | None = None
     ) -> Tensor:
         """See `DecoderBlock.forward`; the tokens that are given stay as they are."""
-        cross, total = self.cross_attn, torch.empty_like(tokens)
+        cross = self.cross_attn
+
+        def answers(asking: Tensor) -> Tensor:
+            memory = fused.norm(others, self.norm_y, self.dtype)
+            key, value = cross.projk(memory), cross.projv(memory)
+            return attend(*turned(asking, key, value, cross.heads, rotary, others_rotary))
+
+        return self.through(tokens, rotary, answers)
+
+    def through(self, tokens: Tensor, rotary: Rotary | None, answers: Callable[[Tensor], Tensor]) -> Tensor:
+        """All of the block, given what the others' tokens answer to queries ``[B,N,width]``."""
+        total = torch.empty_like(tokens)
         packed = self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype))
         update = self.attn.proj(attend(*unpacked(packed, self.attn.heads, rotary)))
-        asking = cross.projq(fused.add_norm(tokens, update, None, self.norm2, total, self.dtype))
-        memory = fused.norm(others, self.norm_y, self.dtype)
-        key, value = cross.projk(memory), cross.projv(memory)
-        update = cross.proj(attend(*turned(asking, key, value, cross.heads, rotary, others_rotary)))
+        asking = self.cross_attn.projq(fused.add_norm(tokens, update, None, self.norm2, total, self.dtype))
+        update = self.cross_attn.proj(answers(asking))
         change = self.mlp(fused.add_norm(total, update, None, self.norm3, total, self.dtype))
         fused.add_(total, change, None)
         return total

@@ -19,12 +19,14 @@ from recon.networks.acceleration import (
     FusedBlock,
     bounded_is_faster,
     finite,
+    fuse,
     half_precision,
     in_range,
     lighten,
     link,
     on_device,
     paced,
+    take_over,
 )
 from recon.networks.mapanything import Features, Known, MapAnything, Maps, Prediction
 from recon.networks.mapanything_configuration import PATCH
@@ -61,15 +63,10 @@ class Accelerated(MapAnything):
     def __init__(
         self, network: MapAnything, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float16
     ) -> None:
-        nn.Module.__init__(self)
-        self.configuration = network.configuration
-        for name, part in [*network.named_children(), *network.named_parameters(recurse=False)]:
-            setattr(self, name, part)
+        take_over(self, network)
         within, shared = self.encoder.model.blocks, self.info_sharing.self_attention_blocks
-        for index, block in enumerate(within):
-            within[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
-        for index, block in enumerate(shared):
-            shared[index] = FusedBlock(block, dtype, False, bounded and index % 2 == 0)  # type: ignore[arg-type]
+        fuse(within, dtype)
+        fuse(shared, dtype, checked=range(0, len(shared), 2) if bounded else ())
         link(within)  # between the others tokens are put together anew
         lighten(self.dense_head, self.last, dense)
         self._recorded = Recorder(in_order)

@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recon.networks.acceleration import (
     ATTENTION,
     GRAPH_TOKENS,
-    FusedBlock,
     finite,
+    fuse,
     half_precision,
     link,
     on_device,
     paced,
+    take_over,
 )
-from recon.networks.dust3r_acceleration import FusedDecoderBlock, unpacked
+from recon.networks.dust3r_acceleration import FusedDecoderBlock
 from recon.networks.layers import fused
-from recon.networks.layers.transformer import Rotary, attend
+from recon.networks.layers.transformer import Rotary
 from recon.networks.must3r import Encoded, Heads, Memory, MemoryBlock, Must3r, Seen
 from recon.networks.recording import Recorder
 
@@ -51,13 +52,9 @@ class Accelerated(Must3r):
     """
 
     def __init__(self, network: Must3r, dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
-        self.configuration, self.memory_mode = network.configuration, network.memory_mode
-        self.encoder, self.decoder = network.encoder, network.decoder
-        blocks = self.encoder.blocks_enc
-        for index, block in enumerate(blocks):
-            blocks[index] = FusedBlock(block, dtype, False)  # type: ignore[arg-type]
-        link(blocks)
+        take_over(self, network)
+        fuse(self.encoder.blocks_enc, dtype)
+        link(self.encoder.blocks_enc)
         for index, memory_block in enumerate(self.decoder.blocks()):
             self.decoder.blocks_dec[index] = FusedMemoryBlock(memory_block, dtype)
         self._recorded: Recorder[Encoded] = Recorder(lambda encoded: finite(encoded.tokens))
@@ -101,11 +98,4 @@ class FusedMemoryBlock(FusedDecoderBlock, MemoryBlock):
 
     def forward(self, tokens: Tensor, rotary: Rotary, visible: Sequence[Heads]) -> Tensor:  # type: ignore[override]
         """See `MemoryBlock.forward`; the tokens that are given stay as they are."""
-        cross, total = self.cross_attn, torch.empty_like(tokens)
-        packed = self.attn.qkv(fused.norm(tokens, self.norm1, self.dtype))
-        update = self.attn.proj(attend(*unpacked(packed, self.attn.heads, rotary)))
-        asking = cross.projq(fused.add_norm(tokens, update, None, self.norm2, total, self.dtype))
-        update = cross.proj(self.answers(asking, visible))
-        change = self.mlp(fused.add_norm(total, update, None, self.norm3, total, self.dtype))
-        fused.add_(total, change, None)
-        return total
+        return self.through(tokens, rotary, lambda asking: self.answers(asking, visible))

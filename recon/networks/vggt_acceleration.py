@@ -19,12 +19,14 @@ from recon.networks.acceleration import (
     bounded_is_faster,
     finite,
     fits_float16,
+    fuse,
     half_precision,
     in_range,
     lighten,
     link,
     on_device,
     paced,
+    take_over,
 )
 from recon.networks.layers.dpt import Dpt
 from recon.networks.recording import Recorder, aside, recording
@@ -59,16 +61,12 @@ class Accelerated(VGGT):
     def __init__(
         self, network: VGGT, dtype: torch.dtype, bounded: bool = False, dense: torch.dtype = torch.float16
     ) -> None:
-        nn.Module.__init__(self)
-        self.configuration = network.configuration
-        self.aggregator = aggregator = network.aggregator
+        take_over(self, network)
+        aggregator = self.aggregator
         for blocks in (aggregator.patch_embed.blocks, aggregator.frame_blocks, aggregator.global_blocks):
-            for index, block in enumerate(blocks):
-                blocks[index] = FusedBlock(block, dtype, bounded)  # type: ignore[arg-type]
+            fuse(blocks, dtype, bounded)
         link(aggregator.patch_embed.blocks)
         link(block for *_, block in aggregator.blocks())
-        self.camera_head, self.track_head = network.camera_head, network.track_head
-        self.depth_head, self.point_head = network.depth_head, network.point_head
         if self.camera_head is not None:
             for index, block in enumerate(self.camera_head.trunk):
                 # Else in float32: bfloat16 would show in the cameras.
