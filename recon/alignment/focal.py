@@ -7,6 +7,12 @@ import numpy as np
 ROUNDS = 10  # of each loss
 SHARPNESS = 2.0  # width of the second, in median errors
 NEAREST = 1e-6  # of an error in slopes, so that none counts for ever
+SHORTEST, LONGEST = 0.1, 30.0  # focal lengths of any camera, in its picture's longer side: others are of maps that lie
+
+
+def possible(focal: float, longer_side: float) -> bool:
+    """Whether a camera can have that focal length, both in pixels."""
+    return SHORTEST * longer_side < focal < LONGEST * longer_side
 
 
 def focal_of_points(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray) -> float | None:

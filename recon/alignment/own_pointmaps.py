@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon import geometry
-from recon.alignment.focal import focal_of_points
+from recon.alignment.focal import focal_of_points, possible
 from recon.alignment.pair_maps import Known, Samples
 
 FOCALS = 21  # tried for a view that is no pair's first, between these shares of its longer side
 NARROWEST, WIDEST = 3.0, 0.5
-SHORTEST, LONGEST = 0.1, 30.0  # focal lengths of any camera, in the same unit: others are of maps that tell nothing
 USUAL = 1.2  # where nothing tells
 REPROJECTION_ERROR = 0.02  # of an inlier there, of the longer side
 
@@ -69,7 +68,7 @@ def focal_lengths(samples: Samples, known: Known) -> np.ndarray:
             pixels = samples.pixels[samples.first[sides // 2]].reshape(-1, 2)
             found = focal_of_points(samples.points[sides].reshape(-1, 3), pixels, samples.weights[sides].ravel())
             longest = samples.size[list(group)].max()
-            if found is not None and SHORTEST * longest < found < LONGEST * longest:
+            if found is not None and possible(found, longest):
                 focal[list(group)] = found
     return focal
 

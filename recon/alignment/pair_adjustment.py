@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from recon.alignment.depth_fusion import Stance
+from recon.alignment.focal import LONGEST, SHORTEST
 from recon.alignment.pair_maps import Known, Samples
 from recon.alignment.pair_model import Points, Sides, State
 from recon.alignment.spanning_tree import World
@@ -90,6 +91,10 @@ class PairAdjustment:
             world.world_from_camera[:, :3, :3].copy(), world.world_from_camera[:, :3, 3].copy(), np.log(world.focal),
             np.tile(np.eye(3), (pairs, 1, 1)), world.log_scale.copy(), world.depth.copy(),
         )  # fmt: skip
+        longest = samples.size.max(1).astype(float)
+        longest = np.full_like(longest, longest.max()) if known.shared_focal else longest
+        self.shortest_focal = np.minimum(np.log(SHORTEST * longest), self.state.log_focal)  # one that is known stays
+        self.longest_focal = np.maximum(np.log(LONGEST * longest), self.state.log_focal)
         self.deviation = np.ones(2 * pairs)
         self.turn_deviation = LARGEST_TURN
 
@@ -105,6 +110,7 @@ class PairAdjustment:
             equations = self._equations(points)
             while damping < 1e6:
                 trial = self.state.moved(*self._step(equations, damping))
+                trial.log_focal = np.clip(trial.log_focal, self.shortest_focal, self.longest_focal)
                 trial_points = self.sides.project(trial)
                 trial_cost = self._cost(trial, trial_points)
                 if trial_cost < cost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recon.alignment.focal import focal_of_points
+from recon.alignment.focal import focal_of_points, possible
 from recon.alignment.global_alignment import Alignment
 from recon.alignment.own_pointmaps import USUAL
 from recon.alignment.pair_maps import Known, PairMaps, confidence_weights
@@ -24,12 +24,14 @@ def alone(pair: PairMaps, known: Known) -> Alignment:
         rows, columns = np.nonzero(good)
         pixels = np.stack([columns, rows], -1) + 0.5 - centre
         weights = confidence_weights(confidence).numpy()[good]
-        focal = focal_of_points(points[good].astype(np.float64), pixels, weights) if len(rows) else None
+        found = focal_of_points(points[good].astype(np.float64), pixels, weights) if len(rows) else None
+        longer = max(width, height)
+        focal = found if found is not None and possible(found, longer) else USUAL * longer
     return Alignment(
         (view,),
         (),
         np.asarray(known.world_from_camera.get(view, np.eye(4)), np.float64)[None],
-        np.array([focal or USUAL * max(width, height)]),
+        np.array([focal]),
         centre[None],
         (np.where(good, points[..., 2], 0),),
         (np.nan_to_num(confidence.numpy(), nan=0, posinf=0, neginf=0),),

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from recon import photo
+from recon.alignment.focal import possible
 from recon.models import fitting
 from recon.models.fitting import Fitted
 from recon.networks.must3r import Pointmaps
@@ -42,7 +43,7 @@ def frame_of(
         known &= np.isfinite(points).all(-1)
         points[~known] = 0
     depth[~known] = confidence[~known] = 0
-    focal = focal if np.isfinite(focal) and focal > 0 else float(width)
+    focal = focal if possible(focal, max(width, height)) else float(width)
     # The network counts pixels from 0 at their centres, and has the principal point at half of the size.
     intrinsics = np.array([[focal, 0, width / 2 + 0.5], [0, focal, height / 2 + 0.5], [0, 0, 1]], np.float32)
     return Frame(

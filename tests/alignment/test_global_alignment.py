@@ -155,6 +155,18 @@ def test_photos_from_one_place_and_empty_maps_are_taken():
     assert errors(scene)[0] < 0.006
 
 
+def test_maps_that_tell_nothing_give_focal_lengths_that_a_camera_can_have():
+    generator = np.random.default_rng(0)
+
+    def anything() -> tuple[np.ndarray, np.ndarray]:
+        points = generator.standard_normal((48, 64, 3)).astype(np.float32)
+        points[..., 2] = np.abs(points[..., 2]) + 1
+        return points, np.full((48, 64), 3, np.float32)
+
+    focal = solve([PairMaps(i, j, *anything(), *anything()) for i, j in complete(4)]).focal
+    assert ((focal >= 0.1 * 64 - 1e-6) & (focal <= 30 * 64 + 1e-6)).all()
+
+
 def test_known_focal_lengths_stay():
     scene = pair_scene(4)
     result = solve(scene.pairs, Known(focal={1: 64.0, 2: float(scene.focal[2])}))
