@@ -113,6 +113,8 @@ class Job:
     def _work(self) -> None:
         state: State = "failed"
         try:
+            if not self.streamed:
+                models.plan(self.model_name, self.views, self.options)  # what no run can be made of needs no weights
             models.fetch(self.model_name, self._fetched)  # before the line, in which nobody waits for a download
             self.download, self.state = None, "waiting"
             with _your_turn(self, self._unwanted):

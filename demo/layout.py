@@ -64,6 +64,7 @@ class Parts:
     clear: gr.Button
     model: gr.Dropdown
     card: gr.HTML
+    choosing: gr.Column
     choices: Choices
     live: live.Parts
     plan: gr.HTML
@@ -123,7 +124,8 @@ def layout(streams: bool = False) -> Parts:
                     elem_id="model", filterable=False,
                 )  # fmt: skip
                 card = gr.HTML(markup.card(first, here=True), js_on_load=FOLD, elem_id="card")
-                how = choices.layout()
+                with gr.Column(min_width=0) as choosing:
+                    how = choices.layout()
                 alive = live.layout(streams)
             with gr.Column(elem_id="lower", min_width=0):
                 plan = gr.HTML("", elem_id="plan")
@@ -167,10 +169,9 @@ def layout(streams: bool = False) -> Parts:
             fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="fetch")
             forget = gr.Button("Delete my pictures and scene now", size="sm", elem_id="forget")
     return Parts(
-        token, files, examples, strip, ticked, video_frames, clear, model, card, how, alive, plan, consent, terms,
-        accept, run, cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler, knows,
-        panel, recognised,
-        downloads, fetch, forget,
+        token, files, examples, strip, ticked, video_frames, clear, model, card, choosing, how, alive, plan, consent,
+        terms, accept, run, cancel, status, canvas, welcome, time, notes, frame, figures, following, masks, ruler,
+        knows, panel, recognised, downloads, fetch, forget,
     )  # fmt: skip
 
 

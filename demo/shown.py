@@ -43,6 +43,7 @@ def model(parts: Parts, visit: Visit) -> Updates:
         parts.card: markup.card(card, here),
         parts.terms: "" if here else markup.terms(card, *models.route()),
         parts.accept: gr.Checkbox(visit.model in visit.accepted, label=markup.agreement(card)),
+        parts.choosing: gr.Column(elem_classes=[] if card.choices else ["gone"]),
         **parts.choices.restored(visit),
         **parts.live.restored(visit),
         **parts.knowing.heeded(visit),

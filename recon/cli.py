@@ -214,6 +214,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.masks:
         for index, mask in read_masks(arguments.masks, media.views).items():
             media.views[index].moving = mask
+    if streamed is None:
+        recon.plan(arguments.model, media.views, arguments.device, options)  # what cannot be run needs no weights
     model = _load(arguments)
     if isinstance(streamed, live.Live):
         _stop_at_first(streamed)
@@ -227,13 +229,22 @@ def _run(arguments: argparse.Namespace) -> int:
     for note in media.notes + scene.notes:
         print(f"Note: {note}", file=sys.stderr)
     scene.notes = media.notes + scene.notes
-    for output in arguments.output:
-        export(scene, output, filters)
     count = len(scene.frames)
     took = duration(time.monotonic() - start)
     print(f"Reconstructed {count} {'frame' if count == 1 else 'frames'} in {took}.", file=sys.stderr)
-    print(*arguments.output, sep="\n")
-    return 0
+    return _write(scene, arguments.output, filters)
+
+
+def _write(scene: recon.Scene, outputs: Sequence[str], filters: Filters) -> int:
+    """Write all that can be written, whatever cannot, and name it; the exit code."""
+    code = 0
+    for output in outputs:
+        try:
+            export(scene, output, filters)
+            print(output)
+        except InputError as error:
+            code = _complain(f"{output}: {error}", 2)
+    return code
 
 
 def _streamed(arguments: argparse.Namespace) -> Any:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,6 +66,16 @@ def test_photos_become_all_the_files_asked_for(photos, tmp_path, capsys, monkeyp
     assert len(trimesh.load(outputs[1]).vertices) == shown
     clouds = [part for part in trimesh.load(outputs[0]).geometry.values() if isinstance(part, trimesh.PointCloud)]
     assert sum(len(cloud.vertices) for cloud in clouds) == shown
+
+
+def test_what_can_be_written_is_written_whatever_cannot(photos, tmp_path, capsys):
+    outputs = [str(tmp_path / name) for name in ("out.masks.zip", "out.ply")]
+    options = [word for output in outputs for word in ("-o", output)]
+    assert cli.main(["run", "--no-verify", *options, "--", str(photos[0])]) == 2
+    told = capsys.readouterr()
+    assert told.out.splitlines() == outputs[1:]
+    assert "out.masks.zip" in told.err
+    assert [Path(output).exists() for output in outputs] == [False, True]
 
 
 def test_masks_say_what_moves(photos, tmp_path):

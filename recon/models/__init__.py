@@ -20,7 +20,7 @@ def plan(name: str, views: Sequence[View], device: str | None = None, options: O
     """What a run of a model over ``views`` will take, without loading its weights (see `Model.predict`).
 
     Raises:
-        InputError: no model of that name, or no views.
+        InputError: no model of that name, or fewer views than it can do with.
     """
     card = card_of(name)
     return _class(card).predict(card, views, device_of(device).type, options)

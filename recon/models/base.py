@@ -247,7 +247,7 @@ class Model(ABC):
             options: what would be given to `stream`.
 
         Raises:
-            InputError: no views.
+            InputError: no views, or fewer than the model can do with.
         """
 
     def plan(self, views: Sequence[View], device: str | None = None, options: Options = Options()) -> Plan:

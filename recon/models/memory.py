@@ -25,6 +25,8 @@ def available(device: str, root: Path = Path("/")) -> int | None:
         device: kind of device.
         root: of the file system that tells of the CPU's memory.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
     if device == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()

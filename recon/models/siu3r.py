@@ -51,8 +51,6 @@ class Siu3r(Checkpointed[Network]):
             InputError: fewer than two views, or not enough memory.
         """
         plan = self.plan(views, options=options)
-        if len(plan.views) < 2:
-            raise InputError(f"{self.card.title} needs two photos of the same place: add another.")
         try:
             yield from self._run(views, plan, options)
         except Exception as error:

@@ -21,10 +21,12 @@ def suitable(card: Card, views: Sequence[View], device: str, options: Options, a
     """How a run over ``views`` will be made; every pass takes the same memory, whatever their number.
 
     Raises:
-        InputError: no views.
+        InputError: fewer than two views.
     """
     if not views:
         raise InputError("There is nothing to reconstruct: give at least one photo or video.")
+    if len(views) < 2:
+        raise InputError(f"{card.title} needs two photos of the same place: add another.")
     chosen = spread(len(views), max(2, min(options.maximum_views or card.maximum_views, card.maximum_views)))
     memory = int(PROCESS + 4 * card.parameters + WORKING)
     notes = []

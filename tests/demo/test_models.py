@@ -146,6 +146,15 @@ def test_cancel_stops_a_download_at_once_and_the_next_run_ends_well(hub: HubServ
     assert len(session.scene.frames) == len(VIEWS)
 
 
+def test_what_no_run_can_be_made_of_is_refused_before_the_download(hub: HubServer, session: Session) -> None:
+    run = Job(session, "siu3r", VIEWS[:1], [], Options())
+    assert run.start()
+    wait(lambda: not run.active)
+    assert run.state == "failed"
+    assert "needs two photos" in run.error
+    assert hub.requests == []
+
+
 def test_a_gated_model_without_token_says_where_to_ask_and_the_scene_stays(hub: HubServer, session: Session) -> None:
     kept = Job(session, CARD.name, VIEWS, [], Options())
     Staged.reset()

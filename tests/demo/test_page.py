@@ -14,7 +14,8 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from demo import markup, page, pictures, style, uploads
+from demo import markup, page, pictures, shown, style, uploads
+from demo.layout import layout
 from demo.models import Download
 from demo.session import Sessions
 from demo.visit import Visit, visit
@@ -51,6 +52,14 @@ def upload(folder: Path, name: str, content: bytes) -> Path:
 
 def stored(visitor: Visit) -> list[Path]:
     return sorted((visitor.session.folder / "uploads").iterdir())
+
+
+def test_a_model_without_choices_shows_no_place_for_them(visitor: Visit) -> None:
+    with gr.Blocks():
+        parts = layout()
+    for name, classes in (("siu3r", ["gone"]), ("embedded", [])):
+        visitor.choose(name)
+        assert shown.model(parts, visitor)[parts.choosing].elem_classes == classes
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

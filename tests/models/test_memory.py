@@ -2,10 +2,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from recon.models import CARDS, _class
 from recon.models.memory import available, in_words, is_refusal
+from recon.scene import View
 
 GIGABYTE = 1 << 30
 
@@ -60,6 +63,14 @@ def test_groups_of_the_first_version(tmp_path):
 
 def test_a_machine_that_does_not_tell(tmp_path):
     assert available("cpu", tmp_path) is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_runs_can_be_planned_for_a_gpu_that_is_elsewhere():
+    assert available("cuda") is None
+    views = [View(np.zeros((48, 64, 3), np.uint8), "photo.jpg")] * 2
+    for card in CARDS.values():
+        assert _class(card).predict(card, views, "cuda").memory > 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell by files")

@@ -97,6 +97,8 @@ def test_one_photo_is_refused_in_a_sentence(model, photos):
     with pytest.raises(InputError, match="needs two photos") as error:
         model.reconstruct(photos[:1])
     assert str(error.value).endswith(".")
+    with pytest.raises(InputError, match="needs two photos"):
+        recon.plan("siu3r", photos[:1])  # before the weights are downloaded
     with pytest.raises(InputError, match="nothing to reconstruct"):
         model.plan([])
 
