@@ -25,6 +25,7 @@ import torch
 
 from recon.alignment.global_alignment import Alignment, align
 from recon.alignment.pair_maps import Known, PairMaps
+from tests.helpers import drained
 
 RECORDING = Path(__file__).parent / "recordings" / "dust3r" / "alignment.npz"
 Figures = tuple[float, float, float, float, float, float, float]
@@ -71,13 +72,7 @@ def known_of(run: str, recording: Mapping[str, np.ndarray]) -> Known:
 
 def solve(pairs: Sequence[PairMaps], known: Known | None = None) -> Alignment:
     """The alignment, drained."""
-    steps = align(pairs, known)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Alignment = end.value
-            return found
+    return drained(align(pairs, known))
 
 
 @contextmanager

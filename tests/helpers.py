@@ -5,6 +5,9 @@ Deterministic, milliseconds at the default size. Rendered larger it has enough t
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any, TypeVar
+
 import numpy as np
 
 from recon import geometry
@@ -14,6 +17,18 @@ ROOM = np.array([3.0, 1.5, 3.5])  # half sizes of the room in metres; its y axis
 BALLS = np.array([[0.2, 1.0, 1.4, 0.5], [-0.9, 0.9, 0.7, 0.6]])  # x, y, z, radius
 RUNNER = 0.9, 0.2, 0.35  # y, z, radius of a third ball, red, that crosses the room in `moving_scene`
 FOV_X = np.radians(62)
+
+Result = TypeVar("Result")
+
+
+def drained(work: Generator[Any, None, Result]) -> Result:
+    """What a generator returns in the end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 def synthetic_scene(frames: int = 3, height: int = 48, width: int = 64) -> Scene:

@@ -1,6 +1,5 @@
 """Videos of a room that is known exactly: what moves is marked, and cameras are where they were."""
 
-from collections.abc import Generator
 from functools import lru_cache
 from typing import Any
 
@@ -13,17 +12,10 @@ from recon.alignment.pair_maps import PairMaps
 from recon.alignment.video_alignment import Video, VideoAlignment, align_video
 from recon.evaluation.metrics import trajectory_error
 from tests.alignment.moving_scenes import MovingScene, moving_scene
+from tests.helpers import drained
 from tests.parity_networks.monst3r_motion import overlap
 
 scene = lru_cache(moving_scene)
-
-
-def drain(steps: Generator[Any, None, VideoAlignment]) -> VideoAlignment:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def video_of(known: MovingScene, **changes: Any) -> Video:
@@ -36,7 +28,7 @@ def pairs_of(known: MovingScene, **disturbed: Any) -> list[PairMaps]:
 
 
 def solve(known: MovingScene, video: Video | None = None, **disturbed: Any) -> VideoAlignment:
-    return drain(align_video(pairs_of(known, **disturbed), video or video_of(known)))
+    return drained(align_video(pairs_of(known, **disturbed), video or video_of(known)))
 
 
 def way_error(result: VideoAlignment, known: MovingScene) -> float:
@@ -152,7 +144,7 @@ def test_frames_of_different_sizes_and_two_frames_are_taken():
         pair.first, pair.second, pair.first_points[:, :-16], pair.first_confidence[:, :-16], pair.second_points,
         pair.second_confidence,
     )  # fmt: skip
-    result = drain(align_video([cut], Video(images, {0: 0.0, 1: 1.0})))
+    result = drained(align_video([cut], Video(images, {0: 0.0, 1: 1.0})))
     assert any("size" in note for note in result.notes)
 
 

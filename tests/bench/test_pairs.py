@@ -15,6 +15,7 @@ from recon.bench.pairs import FOCAL, MODELS, OUTPUTS, Request, Result, as_table,
 from recon.bench.stand_ins import fill_in, stand_in_pictures
 from recon.networks.dust3r import Dust3r
 from tests.bench.test_network import assert_in_range, rows
+from tests.helpers import drained
 from tests.models.test_dust3r import write
 from tests.networks.small_dust3r import configuration
 
@@ -53,13 +54,7 @@ def test_the_scene_that_is_aligned_is_one():
     store = PairStore(12)
     for pair in known_pairs(pairs_of("complete", 4), 4, 48, 64, CPU):
         store.add([pair])
-    steps = align(store)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result = end.value
-            break
+    result = drained(align(store))
     np.testing.assert_allclose(result.focal, FOCAL * 64, rtol=0.005)
     poses = result.world_from_camera
     turns = [geometry.rotation_angle(one[:3, :3].T @ two[:3, :3]) for one, two in pairwise(poses)]

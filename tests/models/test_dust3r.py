@@ -1,9 +1,6 @@
 """The model of pairs: a network so small that a test can run it, and pointmaps that are known exactly in its place."""
 
-import gc
 import json
-import threading
-import weakref
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -26,7 +23,8 @@ from recon.models.planning import SPARE
 from recon.models.stages import schedule
 from recon.networks.dust3r import Dust3r as Network
 from tests.alignment.test_global_alignment import centre_error, turn_error
-from tests.helpers import synthetic_scene, synthetic_views
+from tests.helpers import drained, synthetic_scene, synthetic_views
+from tests.models.runs import assert_stops_at_any_update, stages_of
 from tests.networks.small_dust3r import configuration, stand_in_network
 
 GIGABYTE = 1_000_000_000
@@ -255,14 +253,6 @@ def test_pairs_are_given_to_the_alignment_as_the_network_says_them(model, views)
     assert [(pair.first, pair.second) for pair in found] == [(0, 1), (2, 0)]
 
 
-def drained(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def test_each_photo_is_encoded_once(model, views):
     calls = []
     handle = model.network.patch_embed.register_forward_hook(lambda module, given, made: calls.append(len(made)))
@@ -343,19 +333,8 @@ def test_frames_of_a_video_share_their_focal_length_unless_told_otherwise(model,
 
 
 def test_a_run_can_be_stopped_at_any_update(model, views):
-    threads = threading.active_count()
-    stages = [update.stage for update in model.stream(views)]
-    assert list(dict.fromkeys(stages)) == ["Preparing", "Looking", "Pairing", "Aligning", "Finishing"]
-    for stop in (1, *(stages.index(stage) for stage in ("Looking", "Pairing", "Aligning")), len(stages) - 1):
-        stream = model.stream(views)
-        for _ in range(stop + 1):
-            scene = weakref.ref(next(stream).scene)
-        stream.close()
-        del stream
-        gc.collect()
-        assert scene() is None
-        assert threading.active_count() == threads
-        assert not torch.is_inference_mode_enabled()
+    assert stages_of(model.stream(views)) == ["Preparing", "Looking", "Pairing", "Aligning", "Finishing"]
+    assert_stops_at_any_update(model, views, ("Looking", "Pairing", "Aligning"))
 
 
 def test_verification_can_follow(model):

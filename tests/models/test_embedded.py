@@ -13,17 +13,9 @@ from recon.evaluation.metrics import area_under_curve, pair_errors
 from recon.models.embedded import WEIGHTS, Embedded
 from recon.models.look import agree, focal_lengths, network_size
 from recon.quantization import read_configuration
-from tests.helpers import synthetic_scene, synthetic_views
+from tests.helpers import drained, synthetic_scene, synthetic_views
 
 ALONE = Options(verify=False)
-
-
-def run_to_end(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +174,9 @@ def test_cameras_of_the_network_agree_with_what_it_matched(model):
     exact = synthetic_scene(4, 192, 256)
     views = synthetic_views(exact)
     truth = np.stack([frame.camera.world_from_camera for frame in exact.frames])
-    looks = run_to_end(model.look(views))
+    looks = drained(model.look(views))
     rough = np.stack([look.world_from_camera for look in looks])
-    run_to_end(agree(views, looks, focal_lengths(views, looks)))
+    drained(agree(views, looks, focal_lengths(views, looks)))
     agreed = np.stack([look.world_from_camera for look in looks])
     assert area_under_curve(pair_errors(truth, agreed).worst) > area_under_curve(pair_errors(truth, rough).worst)
 

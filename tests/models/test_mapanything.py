@@ -16,7 +16,7 @@ from recon.networks.mapanything import Known, Prediction
 from recon.networks.mapanything import MapAnything as Network
 from recon.networks.mapanything_inputs import rays_of
 from recon.networks.mapanything_outputs import pose_matrices
-from tests.helpers import room_from_cameras, synthetic_scene, synthetic_views
+from tests.helpers import drained, room_from_cameras, synthetic_scene, synthetic_views
 from tests.models.runs import assert_frames_know_a_bright_box, assert_stops_at_any_update, stages_of
 from tests.networks.small_mapanything import write
 
@@ -85,14 +85,6 @@ def predicted(model: MapAnything, views: list[View], known: Known | None = None)
     inputs = list(drained(fit(views, [Told()] * len(views), SIZE, Options())))
     with torch.inference_mode():
         return model.network(pictures([fitted for _, fitted in inputs], CPU), known)
-
-
-def drained(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value
 
 
 def same(one: Scene, other: Scene) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from recon.networks.parallax import ParallaxNetwork, Prediction
+from tests.helpers import drained
 from tests.networks.stand_in import smooth_images, stand_in_state
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "parallax-small.npz"
@@ -36,13 +37,8 @@ def difference(a, b) -> float:
 
 
 def grouped(network, groups) -> list[Prediction]:
-    steps = network.steps(groups)
     with torch.inference_mode():
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
+        return drained(network.steps(groups))
 
 
 def test_gives_the_numbers_of_the_implementation_that_trained_it(prediction):
