@@ -39,6 +39,12 @@ def intrinsics_from_focal(focal: float | tuple[float, float], width: int, height
     return np.array([[focal_x, 0, width / 2], [0, focal_y, height / 2], [0, 0, 1]], np.float32)
 
 
+def for_opencv(b_from_a: np.ndarray) -> np.ndarray:
+    """A map ``[3,3]`` between two pictures' pixels as OpenCV takes it, which counts from the middle of the first."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.linalg.inv(half) @ b_from_a @ half
+
+
 def intrinsics_from_fov(fov_x: float, fov_y: float, width: int, height: int) -> np.ndarray:
     """``[3,3] float32`` from the full horizontal and vertical fields of view in radians."""
     return intrinsics_from_focal((width / 2 / np.tan(fov_x / 2), height / 2 / np.tan(fov_y / 2)), width, height)

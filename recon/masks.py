@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from recon import geometry
 from recon.errors import InputError
 from recon.media import natural_key
 from recon.scene import Frame, Scene, View
@@ -86,8 +87,7 @@ def warped(mask: np.ndarray, target_from_source: np.ndarray, size: tuple[int, in
         target_from_source: ``[3,3]``, its pixels to those of the other picture, a scaling and a shift.
         size: ``(width, height)`` of the other picture.
     """
-    centred = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # from OpenCV's pixels, whose centres are whole numbers
-    matrix = np.linalg.inv(centred) @ np.linalg.inv(np.asarray(target_from_source, np.float64)) @ centred
+    matrix = geometry.for_opencv(np.linalg.inv(np.asarray(target_from_source, np.float64)))
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(mask.astype(np.uint8), matrix[:2], size, flags=flags).astype(bool)
 

@@ -242,6 +242,11 @@ class Gaussians:
         """Those that a mask or indices name."""
         return Gaussians(*(getattr(self, part.name)[which] for part in fields(self)))
 
+    @staticmethod
+    def joined(parts: Sequence[Gaussians]) -> Gaussians:
+        """All of one or several."""
+        return Gaussians(*(np.concatenate([getattr(one, part.name) for one in parts]) for part in fields(Gaussians)))
+
     def segments(self, frames: Sequence[Frame]) -> np.ndarray:
         """``[N] int32`` segment ids by the frames' own, -1 for none."""
         found = np.full(len(self), -1, np.int32)

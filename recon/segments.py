@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from recon import geometry
 from recon.scene import Frame
 
 
@@ -20,8 +21,7 @@ def at_original(frame: Frame) -> np.ndarray:
     if frame.segments is None:
         raise ValueError("the frame has no segments")
     width, height = frame.original_size
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # OpenCV counts from the middle of the first pixel
-    processed_from_original = np.linalg.inv(half) @ np.linalg.inv(frame.original_from_processed) @ half
+    processed_from_original = geometry.for_opencv(np.linalg.inv(frame.original_from_processed))
     best, found = np.zeros((height, width), np.float32), np.full((height, width), -1, np.int32)
     for number in np.unique(frame.segments):
         share = cv2.warpAffine(

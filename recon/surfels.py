@@ -62,7 +62,7 @@ def from_points(scene: Scene, masks: Sequence[np.ndarray], most: int = MOST) -> 
         _of_frame(index, frame, thinned(frame, mask, side), side, ranked)
         for index, (frame, mask) in enumerate(zip(scene.frames, masks, strict=True))
     ]
-    joined = Gaussians(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+    joined = Gaussians.joined(parts)
     joined.opacities *= (1 - seen_through(joined, scene.frames)) ** 2
     return joined
 

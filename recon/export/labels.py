@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from recon import geometry
 from recon.errors import InputError
 from recon.export.originals import unique_name
 from recon.filters import Filters
@@ -70,19 +71,13 @@ def legend(labels: Labels) -> dict[str, Any]:
 
 def _pictures(frame: Frame, ids: np.ndarray, labels: Labels) -> dict[str, bytes]:
     """The PNGs of a frame; ``ids [H,W]`` are at the size of the photo."""
-    photo = cv2.warpPerspective(frame.image, _photo_from_frame(frame), ids.shape[::-1])
+    photo = cv2.warpPerspective(frame.image, geometry.for_opencv(frame.original_from_processed), ids.shape[::-1])
     coloured = OVER * painted(ids, labels, "panoptic") + (1 - OVER) * photo
     return {
         "semantic": _png((classes(ids, labels) + 1).astype(np.uint8)),
         "instance": _png(np.maximum(ids, 0).astype(np.uint16)),
         "preview": _png(coloured.round().astype(np.uint8)[..., ::-1]),
     }
-
-
-def _photo_from_frame(frame: Frame) -> np.ndarray:
-    """As OpenCV counts, from the middle of the first pixel."""
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return np.linalg.inv(half) @ frame.original_from_processed @ half
 
 
 def _png(picture: np.ndarray) -> bytes:

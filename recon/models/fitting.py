@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from recon.models.base import Fit
+from recon.scene import Camera, Frame, View
 
 PATCH = 14
 SIDE = 518  # of the published network's input
@@ -143,6 +144,50 @@ def pictures(inputs: Sequence[Fitted], device: torch.device) -> Tensor:
 def arrays(maps: Tensor) -> np.ndarray:
     """``[1,n,...]`` of the device to ``[n,...] float32``."""
     return maps[0].float().cpu().numpy()
+
+
+def framed(
+    view: View,
+    index: int,
+    fitted: Fitted,
+    camera: Camera,
+    depth: np.ndarray,
+    confidence: np.ndarray,
+    points: np.ndarray | None = None,
+    valid: np.ndarray | None = None,
+    segments: np.ndarray | None = None,
+) -> Frame:
+    """The frame of one view, whose camera and maps are those of a network's input.
+
+    Args:
+        view: what it shows; what its mask leaves out is not valid.
+        index: of that view among the user's.
+        fitted: the input.
+        camera: of all of it.
+        depth: ``[H,W]``.
+        confidence: ``[H,W]``.
+        points: ``[H,W,3]`` in the world, where they are not those of depth and camera.
+        valid: ``[H,W] bool``, where depth means something; None for everywhere.
+        segments: ``[H,W] int32`` ids, where there are some.
+    """
+    if view.mask is not None:
+        shown = sample(view.mask, fitted)
+        valid = shown if valid is None else valid & shown
+    return Frame(
+        image=fitted.image,
+        depth=depth.astype(np.float32, copy=False),
+        confidence=confidence.astype(np.float32, copy=False),
+        camera=camera,
+        name=view.name,
+        view=index,
+        path=view.path,
+        original_size=view.original_size,
+        original_from_processed=(view.original_from_view @ fitted.original_from_processed).astype(np.float32),
+        time=view.time,
+        points=points,
+        valid=valid,
+        segments=segments,
+    )
 
 
 def original_from_part(

@@ -10,7 +10,7 @@ import numpy as np
 from recon import geometry
 from recon.errors import InputError
 from recon.models.base import Options
-from recon.models.fitting import Fitted, sample
+from recon.models.fitting import Fitted, framed
 from recon.models.mapanything_known import Told
 from recon.models.mapanything_masks import edges
 from recon.scene import Camera, Frame, View
@@ -164,21 +164,7 @@ def place(
     if options.mask:
         clear = maps.clear & known
         valid = clear & ~edges(points, depth, clear)
-    if view.mask is not None:
-        shown = sample(view.mask, fitted)
-        valid = shown if valid is None else valid & shown
-    world_points = geometry.transform(camera.world_from_camera, points) if options.points == "head" else None
-    return Frame(
-        image=fitted.image,
-        depth=depth,
-        confidence=confidence,
-        camera=camera,
-        name=view.name,
-        view=index,
-        path=view.path,
-        original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ fitted.original_from_processed).astype(np.float32),
-        time=view.time,
-        points=None if world_points is None else world_points.astype(np.float32),
-        valid=valid,
-    )
+    world_points = None
+    if options.points == "head":
+        world_points = geometry.transform(camera.world_from_camera, points).astype(np.float32)
+    return framed(view, index, fitted, camera, depth, confidence, world_points, valid)

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from recon import photo
 from recon.alignment.focal import possible
-from recon.models import fitting
-from recon.models.fitting import Fitted
+from recon.models.fitting import Fitted, framed
 from recon.networks.must3r import Pointmaps
 from recon.scene import Camera, Frame, View
 
@@ -46,17 +45,5 @@ def frame_of(
     focal = focal if possible(focal, max(width, height)) else float(width)
     # The network counts pixels from 0 at their centres, and has the principal point at half of the size.
     intrinsics = np.array([[focal, 0, width / 2 + 0.5], [0, focal, height / 2 + 0.5], [0, 0, 1]], np.float32)
-    return Frame(
-        image=fitted.image,
-        depth=depth,
-        confidence=confidence,
-        camera=Camera(intrinsics, world_from_camera.float().cpu().numpy().copy()),
-        name=view.name,
-        view=index,
-        path=view.path,
-        original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ fitted.original_from_processed).astype(np.float32),
-        time=view.time,
-        points=points,
-        valid=None if view.mask is None else fitting.sample(view.mask, fitted),
-    )
+    camera = Camera(intrinsics, world_from_camera.float().cpu().numpy().copy())
+    return framed(view, index, fitted, camera, depth, confidence, points)

@@ -164,19 +164,8 @@ def frame_of(
     """The frame of a photo, its camera and maps being those of the network's input."""
     view, fitted = member.view, member.fitted
     intrinsics = np.array([[focal, 0, principal_point[0]], [0, focal, principal_point[1]], [0, 0, 1]], np.float32)
-    return Frame(
-        image=fitted.image,
-        depth=depth.astype(np.float32, copy=False),
-        confidence=confidence.astype(np.float32, copy=False),
-        camera=Camera(intrinsics, np.asarray(world_from_camera, np.float32)),
-        name=view.name,
-        view=member.index,
-        path=view.path,
-        original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ fitted.original_from_processed).astype(np.float32),
-        time=view.time,
-        valid=None if view.mask is None else fitting.sample(view.mask, fitted),
-    )
+    camera = Camera(intrinsics, np.asarray(world_from_camera, np.float32))
+    return fitting.framed(view, member.index, fitted, camera, depth, confidence)
 
 
 def known_of(members: Sequence[Member], shared_focal: bool) -> Known:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from recon import geometry
-from recon.models import fitting
-from recon.models.fitting import Fitted
+from recon.models.fitting import Fitted, framed
 from recon.models.panoptic import STUFF as MERGED
 from recon.models.panoptic import as_segments, merged, panoptic, segments_seen, winners
 from recon.models.siu3r_cameras import LEAST_OVERLAP, place
@@ -90,7 +89,7 @@ class World:
                 frame = frame_of(member, seen.gaussians, number, pose, scale, segments[number])
                 self.parts.append(gaussians_of(seen.gaussians, number, scale, frame, changed[-1]))
                 self.scene.frames.append(frame)
-        self.scene.gaussians = joined(self.parts)
+        self.scene.gaussians = Gaussians.joined(self.parts)
         self.scene.labels = labels(self.segments)
         return tuple(changed)
 
@@ -185,22 +184,9 @@ def frame_of(
     depth = geometry.transform(geometry.invert(pose), points)[..., 2].astype(np.float32)
     known = np.isfinite(points).all(-1) & (depth > 0)
     depth[~known], points[~known] = 0, 0
-    view, fitted = member.view, member.fitted
-    return Frame(
-        image=fitted.image,
-        depth=depth,
-        confidence=maps.opacities[0, number].float().cpu().numpy(),
-        camera=Camera(member.intrinsics, pose),
-        name=view.name,
-        view=member.index,
-        path=view.path,
-        original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ fitted.original_from_processed).astype(np.float32),
-        time=view.time,
-        points=points,
-        valid=None if view.mask is None else fitting.sample(view.mask, fitted),
-        segments=segments,
-    )
+    confidence = maps.opacities[0, number].float().cpu().numpy()
+    camera = Camera(member.intrinsics, pose)
+    return framed(member.view, member.index, member.fitted, camera, depth, confidence, points, segments=segments)
 
 
 def gaussians_of(maps: GaussianMaps, number: int, scale: float, frame: Frame, index: int) -> Gaussians:
@@ -223,8 +209,3 @@ def gaussians_of(maps: GaussianMaps, number: int, scale: float, frame: Frame, in
         np.full(len(row), index, np.int32),
         np.stack([column, row], 1).astype(np.int32),
     )
-
-
-def joined(parts: Sequence[Gaussians]) -> Gaussians:
-    """All of them."""
-    return Gaussians(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))

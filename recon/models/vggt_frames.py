@@ -99,17 +99,5 @@ def place(view: View, index: int, fitted: Fitted, rig: Rig, member: int, maps: M
         known &= np.isfinite(points).all(-1)
         points[~known] = 0
     depth[~known] = confidence[~known] = 0
-    return Frame(
-        image=shown.image,
-        depth=depth,
-        confidence=confidence,
-        camera=replace(camera, intrinsics=intrinsics),
-        name=view.name,
-        view=index,
-        path=view.path,
-        original_size=view.original_size,
-        original_from_processed=(view.original_from_view @ shown.original_from_processed).astype(np.float32),
-        time=view.time,
-        points=points,
-        valid=None if view.mask is None else fitting.sample(view.mask, shown),
-    )
+    camera = replace(camera, intrinsics=intrinsics)
+    return fitting.framed(view, index, shown, camera, depth, confidence, points)
