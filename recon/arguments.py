@@ -30,6 +30,12 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         "--dense", action=argparse.BooleanOptionalAction,
         help="refine depth by the other views where cameras are verified, or not (default: as the model's card says)",
     )  # fmt: skip
+    _add_choices_of_networks(command)
+    _add_choices_of_memories(command)
+
+
+def _add_choices_of_networks(command: argparse.ArgumentParser) -> None:
+    """What some networks can be told."""
     command.add_argument(
         "--points", choices=["depth", "head"], default="depth",
         help="take points from depth and cameras, or from the network's own pointmap, where it has one (depth)",
@@ -66,6 +72,10 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--agreement", action="store_true", help="judge confidence by how many other photos see the same surface"
     )
+
+
+def _add_choices_of_memories(command: argparse.ArgumentParser) -> None:
+    """What networks with a memory can be told."""
     command.add_argument(
         "--order", choices=["auto", "photos", "video"], default="auto",
         help="for a network with a memory: photos in any order, or the frames of a video in theirs; a video alone is "

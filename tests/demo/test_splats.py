@@ -1,7 +1,6 @@
 """Splats in the viewer, in its protocol; `test_legend_browser` looks at them."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,19 +16,6 @@ from tests.demo.wire import Node, Page
 from tests.helpers import labelled_scene, moving_scene, synthetic_scene
 
 ALL = Filters(confidence=0, edges=False)
-
-
-@pytest.fixture
-def viewer() -> Iterator[Viewer]:
-    viewer = Viewer()
-    yield viewer
-    viewer.stop()
-
-
-@pytest.fixture
-def page(viewer: Viewer) -> Iterator[Page]:
-    with Page(f"http://127.0.0.1:{viewer.port}") as page:
-        yield page
 
 
 def with_gaussians(scene: Scene) -> Scene:

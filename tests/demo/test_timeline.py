@@ -1,11 +1,9 @@
 """Time in the viewer, at the websocket: what is shown when, what is sent for it, and how evenly it runs."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from demo.viewer import Viewer
 from recon import filters
@@ -17,19 +15,6 @@ from tests.demo.wire import Page
 from tests.helpers import moving_scene, synthetic_scene
 
 EVERYTHING = Filters(confidence=0, edges=False)
-
-
-@pytest.fixture
-def viewer() -> Iterator[Viewer]:
-    viewer = Viewer()
-    yield viewer
-    viewer.stop()
-
-
-@pytest.fixture
-def page(viewer: Viewer) -> Iterator[Page]:
-    with Page(f"http://127.0.0.1:{viewer.port}") as page:
-        yield page
 
 
 def expected(scene: Scene, chosen: Filters, moments: range) -> np.ndarray:

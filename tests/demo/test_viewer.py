@@ -1,7 +1,6 @@
 import copy
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,19 +15,6 @@ from tests.demo.wire import Page
 from tests.helpers import synthetic_scene, synthetic_up
 
 POSITION = "SetCameraPositionMessage"
-
-
-@pytest.fixture
-def viewer() -> Iterator[Viewer]:
-    viewer = Viewer()
-    yield viewer
-    viewer.stop()
-
-
-@pytest.fixture
-def page(viewer: Viewer) -> Iterator[Page]:
-    with Page(f"http://127.0.0.1:{viewer.port}") as page:
-        yield page
 
 
 def kept_points(scene: Scene, chosen: Filters, frame: int | None = None) -> np.ndarray:
