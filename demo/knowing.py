@@ -18,7 +18,7 @@ from demo.visit import Visit
 from demo.widgets import widgets
 from recon import CARDS
 from recon.known import Row
-from recon.models import Card
+from recon.models import unheeded
 
 HINT = (
     '<p class="hint">A COLMAP model, a transforms.json, tables of cameras, depth maps; of Polycam, 3D Scanner App and '
@@ -189,7 +189,11 @@ def _said(visit: Visit) -> str:
         return markup.quiet(f"{names}: matched with the photos once there are some.")
     if knowledge.known is None:
         return ""
-    notes = [*knowledge.known.notes, *_unheeded(CARDS[visit.model], kinds)]
+    card = CARDS[visit.model]
+    lost = unheeded(card, knowledge.known.views)
+    if "poses" in kinds.difference(card.heeds):
+        lost += " Given cameras are drawn beside those it finds, all the same."
+    notes = [*knowledge.known.notes, *([lost] if lost else [])]
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'{_summary(visit, kinds)}<ul class="known-notes">{items}</ul>' if notes else _summary(visit, kinds)
 
@@ -207,16 +211,6 @@ def _summary(visit: Visit, kinds: set[str]) -> str:
     )
     words = f"Known: {words}" if words else "Nothing is known for certain yet."
     return f'<div class="status done" role="status">{words}</div>'
-
-
-def _unheeded(card: Card, kinds: set[str]) -> list[str]:
-    """A sentence where the model of ``card`` does not take for known what is."""
-    lost = [kind for kind in ("intrinsics", "poses", "depth") if kind in kinds and kind not in card.heeds]
-    if not lost:
-        return []
-    able = [other.title for other in CARDS.values() if set(lost) <= set(other.heeds) and other.commercial]
-    drawn = " Given cameras are drawn beside those it finds, all the same." if "poses" in lost else ""
-    return [f"{card.title} does not heed known {_listed(lost)}; {able[0] if able else 'no model here'} does.{drawn}"]
 
 
 def _listed(words: Sequence[str]) -> str:

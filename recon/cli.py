@@ -36,7 +36,7 @@ from recon.filters import Filters, Moving
 from recon.known import attach
 from recon.masks import apply, read_masks
 from recon.media import Media, read
-from recon.models import CARDS, Card, Model, Update, card_of
+from recon.models import CARDS, Card, Model, Update, card_of, unheeded
 from recon.progress import ProgressBar, duration
 from recon.training.commands import add_finetune, add_train
 
@@ -210,7 +210,8 @@ def _run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     if arguments.known:
         known = attach(media.views, arguments.known, depth_scale=arguments.depth_scale, metric=arguments.metric)
-        media = Media(known.views, media.notes + known.notes)
+        lost = unheeded(card_of(arguments.model), known.views)
+        media = Media(known.views, [*media.notes, *known.notes, *([lost] if lost else [])])
     if arguments.masks:
         for index, mask in read_masks(arguments.masks, media.views).items():
             media.views[index].moving = mask

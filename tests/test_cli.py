@@ -78,6 +78,13 @@ def test_what_can_be_written_is_written_whatever_cannot(photos, tmp_path, capsys
     assert [Path(output).exists() for output in outputs] == [False, True]
 
 
+def test_what_the_model_does_not_heed_is_told(photos, tmp_path, capsys):
+    first, known = tmp_path / "first.colmap.zip", tmp_path / "second.ply"
+    assert cli.main(["run", "--no-verify", "-o", str(first), "--", *map(str, photos)]) == 0
+    assert cli.main(["run", "--no-verify", "--known", str(first), "-o", str(known), "--", *map(str, photos)]) == 0
+    assert "does not heed known intrinsics and poses; MapAnything does." in capsys.readouterr().err
+
+
 def test_masks_say_what_moves(photos, tmp_path):
     height, width = cv2.imread(str(photos[1])).shape[:2]
     mask = np.zeros((height, width), np.uint8)

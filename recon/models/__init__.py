@@ -65,6 +65,18 @@ def card_of(name: str) -> Card:
     return CARDS[name]
 
 
+def unheeded(card: Card, views: Sequence[View]) -> str:
+    """A sentence where the model of ``card`` does not take for known what is known of some of ``views``; else empty."""
+    parts = {"intrinsics": "intrinsics", "poses": "world_from_camera", "depth": "depth"}
+    known = {kind for kind, part in parts.items() if any(getattr(view, part) is not None for view in views)}
+    lost = [kind for kind in parts if kind in known.difference(card.heeds)]
+    if not lost:
+        return ""
+    able = [other.title for other in CARDS.values() if other.commercial and set(lost) <= set(other.heeds)]
+    words = " and ".join([", ".join(lost[:-1]), lost[-1]]) if len(lost) > 1 else lost[0]
+    return f"{card.title} does not heed known {words}; {able[0] if able else 'no model here'} does."
+
+
 def _class(card: Card) -> type[Model]:
     module, _, attribute = card.code.partition(":")
     return getattr(importlib.import_module(module), attribute)
@@ -86,4 +98,17 @@ def device_of(wanted: str | None) -> torch.device:
     return torch.device(chosen)
 
 
-__all__ = ["CARDS", "Card", "Direct", "Model", "Options", "Plan", "Update", "card_of", "device_of", "load", "plan"]
+__all__ = [
+    "CARDS",
+    "Card",
+    "Direct",
+    "Model",
+    "Options",
+    "Plan",
+    "Update",
+    "card_of",
+    "device_of",
+    "load",
+    "plan",
+    "unheeded",
+]
