@@ -84,10 +84,7 @@ def scene(parts: Parts, visit: Visit) -> Updates:
     """Everything about the scene the visitor has, or has not."""
     scene = visit.session.scene
     count = len(scene.frames) if scene else 0
-    missing = {
-        *([] if scene and marked(scene) else ["masks.zip"]),
-        *([] if scene and scene.labels and scene.labels.segments else ["labels.zip"]),
-    }
+    missing = set() if scene and scene.labels and scene.labels.segments else {"labels.zip"}
     return {
         parts.welcome: gr.HTML(visible=scene is None),
         parts.notes: _notes(visit),
@@ -126,7 +123,7 @@ def moving(parts: Parts, visit: Visit) -> Updates:
     return {
         **parts.timeline.restored(visit),
         parts.panel.moving: gr.Radio(value=visit.session.filters.moving, visible=known),
-        parts.downloads["masks.zip"]: gr.Button(interactive=known),
+        parts.downloads["masks.zip"]: gr.Button(interactive=known, visible=known),
     }
 
 

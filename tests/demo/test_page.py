@@ -21,7 +21,7 @@ from demo.session import Sessions
 from demo.visit import Visit, visit
 from recon import CARDS, InputError, Plan
 from recon.models import Card
-from tests.helpers import synthetic_scene
+from tests.helpers import moving_scene, synthetic_scene
 
 DATA = Path(__file__).parent.parent / "data"
 DESK = sorted((DATA / "desk").glob("*.jpg"))
@@ -60,6 +60,15 @@ def test_a_model_without_choices_shows_no_place_for_them(visitor: Visit) -> None
     for name, classes in (("siu3r", ["gone"]), ("embedded", [])):
         visitor.choose(name)
         assert shown.model(parts, visitor)[parts.choosing].elem_classes == classes
+
+
+def test_files_that_a_scene_has_nothing_for_are_not_offered(visitor: Visit) -> None:
+    with gr.Blocks():
+        parts = layout()
+    for scene, offered in ((synthetic_scene(2), False), (moving_scene(2), True)):
+        visitor.session.scene = scene
+        button = shown.scene(parts, visitor)[parts.downloads["masks.zip"]]
+        assert (button.visible, button.interactive) == (offered, offered)
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
