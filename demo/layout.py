@@ -21,7 +21,7 @@ from recon import CARDS, photo
 
 FORMATS = {
     "glb": "GLB", "ply": "PLY", "splat.ply": "Splats", "npz": "NPZ", "colmap.zip": "COLMAP",
-    "nerfstudio.zip": "NeRF", "html": "HTML", "tum": "TUM", "frames.zip": "Frames", "masks.zip": "Masks",
+    "nerfstudio.zip": "nerfstudio", "html": "HTML", "tum": "TUM", "frames.zip": "Frames", "masks.zip": "Masks",
     "labels.zip": "Labels",
 }  # fmt: skip
 
