@@ -113,7 +113,7 @@ class Job:
     def _work(self) -> None:
         state: State = "failed"
         try:
-            if not self.streamed:
+            if self.views and not self.streamed:  # points are followed without any
                 models.plan(self.model_name, self.views, self.options)  # what no run can be made of needs no weights
             models.fetch(self.model_name, self._fetched)  # before the line, in which nobody waits for a download
             self.download, self.state = None, "waiting"
