@@ -8,8 +8,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from demo import server
 from recon import CARDS
+from tests.browsing import CHROMIUM, launched, page_at
 from tests.demo.staged import CARD, Staged
-from tests.demo.test_browser import CHROMIUM, canvas, changed, drop, lit, wait_for
+from tests.demo.test_browser import canvas, changed, drop, lit, wait_for
 from tests.demo.test_knowing import transforms
 from tests.known.photographed import photographed
 
@@ -24,13 +25,9 @@ def page(tmp_path: Path) -> Iterator[Page]:
         patch.setattr(Staged, "size", (72, 96))
         Staged.reset()
         expect.set_options(timeout=20_000)
-        arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
         with server.running(port=0) as running:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-            page = browser.new_context(viewport={"width": 1120, "height": 700}).new_page()
-            page.set_default_timeout(30_000)
-            page.goto(running.url)
-            page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+            browser = launched(playwright)
+            page = page_at(browser, running.url, 1120, 700)
             yield page
             expect.set_options(timeout=5_000)
             browser.close()

@@ -15,7 +15,8 @@ from demo.recognised import recognised_of
 from demo.session import Session
 from demo.visit import visit
 from recon.filters import Filters
-from tests.demo.test_browser import CHROMIUM, canvas, lit, wait_for
+from tests.browsing import CHROMIUM, launched, page_at
+from tests.demo.test_browser import canvas, lit, wait_for
 from tests.demo.test_measuring_browser import seen, still
 from tests.helpers import labelled_scene
 
@@ -29,12 +30,8 @@ def opened() -> Iterator[tuple[Page, Session]]:
     """The page of somebody with a scene in which things are recognised."""
     with sync_playwright() as playwright, server.running(port=0) as running:
         expect.set_options(timeout=20_000)
-        arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_context(viewport={"width": 1120, "height": 480}).new_page()
-        page.set_default_timeout(30_000)
-        page.goto(running.url)
-        page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+        browser = launched(playwright)
+        page = page_at(browser, running.url, 1120, 480)
         session = running.sessions.get((page.locator("iframe.canvas").get_attribute("src") or "").split("/")[1])
         assert session is not None
         session.filters = Filters(confidence=0)

@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from demo import models, server
 from recon import CARDS
-from tests.demo.test_browser import CHROMIUM, canvas, choose, lit, wait_for
+from tests.browsing import CHROMIUM, launched, page_at
+from tests.demo.test_browser import canvas, choose, lit, wait_for
 from tests.demo.test_live import PICTURES
 from tests.mjpeg_server import Camera
 from tests.networks.small_must3r import DECODER, ENCODER, save_checkpoint, tiny
@@ -38,18 +39,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         patch.setitem(models._local, "must3r", weights)
         expect.set_options(timeout=20_000)
         with server.running(port=0, streams=True) as running:
-            browser = playwright.chromium.launch(
-                executable_path=CHROMIUM,
-                args=[
-                    "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-                    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-                ],
-            )  # fmt: skip
-            context = browser.new_context(viewport={"width": 1100, "height": 800})
-            context.set_default_timeout(30_000)
-            page = context.new_page()
-            page.goto(running.url)
-            page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+            browser = launched(playwright)
+            page = page_at(browser, running.url, 1100, 800)
             expect(page.locator("#live")).to_be_hidden()
             choose(page, CARDS["must3r"].title)
             page.locator("#live").get_by_role("button", name="Live").click()

@@ -16,7 +16,8 @@ from recon import filters, geometry
 from recon.export import cloud
 from recon.placement import place
 from recon.scene import Scene
-from tests.demo.test_browser import CHROMIUM, canvas, lit, wait_for
+from tests.browsing import CHROMIUM, launched, page_at
+from tests.demo.test_browser import canvas, lit, wait_for
 from tests.helpers import synthetic_scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
@@ -34,12 +35,8 @@ def opened(scene: Scene) -> Iterator[tuple[Page, Session]]:
     """The page of somebody with that scene."""
     with sync_playwright() as playwright, server.running(port=0) as running:
         expect.set_options(timeout=20_000)
-        arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_context(viewport={"width": 1120, "height": 640}).new_page()
-        page.set_default_timeout(30_000)
-        page.goto(running.url)
-        page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+        browser = launched(playwright)
+        page = page_at(browser, running.url, 1120, 640)
         session = running.sessions.get((page.locator("iframe.canvas").get_attribute("src") or "").split("/")[1])
         assert session is not None
         session.scene = scene

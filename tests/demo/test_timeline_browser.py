@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from demo import server
 from recon import CARDS
+from tests.browsing import CHROMIUM, launched, page_at
 from tests.demo.staged import CARD, Staged
-from tests.demo.test_browser import CHROMIUM, OFFICE, canvas, changed, drop, lit, wait_for
+from tests.demo.test_browser import OFFICE, canvas, changed, drop, lit, wait_for
 from tests.helpers import moving_scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
@@ -31,12 +32,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         Staged.reset()
         expect.set_options(timeout=20_000)
         with server.running(port=0) as running:
-            arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-            page = browser.new_context(viewport={"width": 900, "height": 620}).new_page()
-            page.set_default_timeout(30_000)
-            page.goto(running.url)
-            page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+            browser = launched(playwright)
+            page = page_at(browser, running.url, 900, 620)
             expect(page.locator("#timeline")).to_be_hidden()
             drop(page, photos)
             page.locator("#model input").click()

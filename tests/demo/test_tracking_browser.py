@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 from demo import server
 from demo.trails import colours
 from recon import CARDS
+from tests.browsing import CHROMIUM, launched, page_at
 from tests.demo.staged import CARD, Staged
-from tests.demo.test_browser import CHROMIUM, DESK, canvas, changed, drop, lit, wait_for
+from tests.demo.test_browser import DESK, canvas, changed, drop, lit, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
@@ -24,13 +25,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         Staged.reset()
         expect.set_options(timeout=20_000)
         with server.running(port=0) as running:
-            arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-            context = browser.new_context(viewport={"width": 480, "height": 800}, device_scale_factor=1.5)
-            context.set_default_timeout(30_000)
-            page = context.new_page()
-            page.goto(running.url)
-            page.frame_locator("iframe.canvas").locator("canvas").first.wait_for()
+            browser = launched(playwright)
+            page = page_at(browser, running.url, 480, 800, device_scale_factor=1.5)
             drop(page, DESK)
             page.locator("#model input").click()
             page.get_by_role("option", name=CARD.title).click()

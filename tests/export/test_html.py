@@ -10,7 +10,8 @@ from playwright.sync_api import sync_playwright
 
 import recon
 from recon.filters import Filters
-from tests.demo.test_browser import CHROMIUM, lit, wait_for
+from tests.browsing import CHROMIUM, launched
+from tests.demo.test_browser import lit, wait_for
 from tests.helpers import moving_scene, synthetic_scene
 
 
@@ -38,8 +39,7 @@ def test_it_plays_in_a_browser_without_a_network(tmp_path):
     moving = recon.export(moving_scene(4, 96, 128), tmp_path / "moving.html")
     still = recon.export(synthetic_scene(2, 96, 128), tmp_path / "still.html")
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = launched(playwright)
         page = browser.new_context(viewport={"width": 600, "height": 420}, offline=True).new_page()
         asked, complaints = [], []
         page.on("request", lambda request: asked.append(request.url))
