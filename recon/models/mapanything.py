@@ -119,8 +119,8 @@ class MapAnything(Checkpointed[Network]):
                 yield Update("Placing", fraction, f"Placed {chosen[changed[-1]].name}", scene, changed)
         del features
         if guessed:
-            count = f"{len(guessed)} of the {len(chosen)} photos"
-            scene.notes.append(f"How wide {count} look could not be told: it is a guess.")
+            photos = f"{len(guessed)} of the {len(chosen)} photos look" if len(chosen) > 1 else "the photo looks"
+            scene.notes.append(f"How wide {photos} could not be told: it is a guess.")
 
         if options.agreement:
             yield from relay(self._agree(scene, rig.unit), "Comparing", *parts["Comparing"], scene)

@@ -86,5 +86,5 @@ def described(plan: Plan) -> Plan:
     count, parts = len(plan.views), len(windows(len(plan.views)))
     if parts == 1:
         return plan
-    note = f"The video's {count} frames are aligned in {parts} windows, which are joined by the frames that they share."
+    note = f"The {count} frames are aligned in {parts} windows, which are joined by the frames that they share."
     return replace(plan, notes=(*plan.notes, note))

@@ -82,6 +82,7 @@ class Siu3r(Checkpointed[Network]):
             changed = world.add(seen)
             told = f"Placed {group[-1].view.name}" if changed else f"Left {group[-1].view.name} out"
             yield Update("Looking", until, told, scene, changed)
+        scene.notes.extend(world.notes(members[0].view.name))
         if scene.labels is None or not scene.labels.segments:
             scene.notes.append(
                 "Nothing found: SIU3R knows walls, floors and furniture, and these photos show none to it."

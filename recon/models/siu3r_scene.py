@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from recon import geometry
+from recon.media import listed
 from recon.models.fitting import Fitted, framed
 from recon.models.panoptic import STUFF as MERGED
 from recon.models.panoptic import as_segments, merged, panoptic, segments_seen, winners
@@ -70,6 +71,8 @@ class World:
         self.first: GaussianMaps | None = None
         self.parts: list[Gaussians] = []
         self.segments: list[Segment] = []
+        self.lost: list[str] = []
+        self.guessed: list[str] = []
 
     def add(self, seen: Seen) -> tuple[int, ...]:
         """Put the views of a pass into the scene; the first photo only once. Gives the indices of the new frames."""
@@ -94,7 +97,7 @@ class World:
         return tuple(changed)
 
     def _poses(self, seen: Seen) -> list[np.ndarray | None]:
-        """``world_from_camera [4,4]`` of each view, in this pass's own scale; None, and a note, where there is none."""
+        """``world_from_camera [4,4]`` of each view, in this pass's own scale; None where there is none."""
         points = seen.gaussians.means[0].float().cpu().numpy()
         first, *others = seen.members
         poses: list[np.ndarray | None] = [np.eye(4, dtype=np.float32)]
@@ -102,15 +105,25 @@ class World:
             found = place(points[number], points[0], member.intrinsics, first.intrinsics)
             poses.append(None if found is None else found.world_from_camera)
             if found is None:
-                self.scene.notes.append(
-                    f"'{member.view.name}' was left out: no place was found for it. Take photos that show much of "
-                    f"what '{first.view.name}' shows."
-                )
+                self.lost.append(member.view.name)
             elif found.overlap < LEAST_OVERLAP:
-                self.scene.notes.append(
-                    f"'{member.view.name}' shows little of what '{first.view.name}' shows: its place is a guess."
-                )
+                self.guessed.append(member.view.name)
         return poses
+
+    def notes(self, first: str) -> list[str]:
+        """What is to be said of the places of photos; ``first`` is the name of the one that all are seen with."""
+        notes = []
+        if self.lost:
+            were = "was" if len(self.lost) == 1 else "were"
+            notes.append(
+                f"{listed(self.lost)} {were} left out: no place was found. Take photos that show much of what "
+                f"'{first}' shows."
+            )
+        if self.guessed:
+            one = len(self.guessed) == 1
+            show, place = ("shows", "its place is a guess") if one else ("show", "their places are guesses")
+            notes.append(f"{listed(self.guessed)} {show} little of what '{first}' shows: {place}.")
+        return notes
 
     def _renamed(self, segments: np.ndarray, found: list[Segment]) -> tuple[np.ndarray, list[Segment]]:
         """Segments of a pass ``[V,H,W]`` under the ids that the scene has for the same things, or new ones."""

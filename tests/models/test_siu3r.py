@@ -263,8 +263,10 @@ def test_a_photo_without_a_place_is_left_out_with_a_note(truth):
     means = given.gaussians.means.clone()
     means[0, 1] = torch.randn(SIDE, SIDE, 3)
     scene = Scene()
-    assert World(scene).add(replace(given, gaussians=replace(given.gaussians, means=means))) == (0,)
-    assert "was left out: no place was found" in scene.notes[0]
+    world = World(scene)
+    assert world.add(replace(given, gaussians=replace(given.gaussians, means=means))) == (0,)
+    (note,) = world.notes("first.jpg")
+    assert "was left out: no place was found" in note
     assert len(scene.gaussians) == SIDE * SIDE
 
 
@@ -272,9 +274,14 @@ def test_photos_without_overlap_are_told(truth):
     given = seen(truth, (0, 1))
     means = given.gaussians.means.clone()
     means[0, 1] += torch.tensor([60.0, 0, 0])
-    scene = Scene()
-    assert World(scene).add(replace(given, gaussians=replace(given.gaussians, means=means))) == (0, 1)
-    assert "shows little of what" in scene.notes[0]
+    world = World(Scene())
+    apart = replace(given, gaussians=replace(given.gaussians, means=means))
+    assert world.add(apart) == (0, 1)
+    (note,) = world.notes("first.jpg")
+    assert "shows little of what 'first.jpg' shows" in note
+    world.add(apart)
+    (note,) = world.notes("first.jpg")  # one sentence, however many photos it is about
+    assert "their places are guesses" in note
 
 
 def test_nothing_recognised_leaves_the_frames_unlabelled(truth):
