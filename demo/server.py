@@ -135,7 +135,7 @@ def serve(host: str = HOST, port: int = PORT, share: bool = False, streams: bool
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with running(host, port, share, quiet=False, streams=streams):
-        threading.Thread(target=_warm_up, daemon=True).start()
+        threading.Thread(target=_warm_up).start()  # no daemon: one that is inside of torch while Python ends aborts it
         stop.wait()
     return 0
 
